@@ -1,0 +1,177 @@
+"""Where work runs: in this process, or in local processes.
+
+An engine applies one function to many small tasks (paths, never pixels), handing back results as they finish.
+It knows nothing of images. Results must not depend on the engine: every worker computes with one thread.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_for_sentinels
+from typing import Protocol, TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """Stands for the result of a task whose process died, e.g. out of memory or in a faulty codec."""
+
+
+class Engine(Protocol):
+    """What every engine is: a place that applies a function to tasks."""
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> Iterator[tuple[Task, Result | WorkerLost]]:
+        """Yield (task, result) in any order, as results arrive."""
+
+
+class SerialEngine:
+    """Runs everything in this process, one task after the other."""
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> Iterator[tuple[Task, Result | WorkerLost]]:
+        """Yield (task, result) in the order of the tasks."""
+        with _one_thread_here():
+            for task in tasks:
+                yield task, function(task)
+
+
+class ProcessEngine:
+    """Runs tasks in local processes; survives the death of one of them.
+
+    Parameters
+    ----------
+    jobs : int
+        Number of processes. At most twice as many tasks are under way, so memory is bounded by it.
+    """
+
+    def __init__(self, *, jobs: int) -> None:
+        self.jobs = jobs
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> Iterator[tuple[Task, Result | WorkerLost]]:
+        """Yield (task, result) as results arrive."""
+        queue = iter(tasks)
+        with _one_thread_in_children():
+            while True:
+                suspects: list[Task] = []
+                yield from self._until_broken(function, queue, suspects)
+                if not suspects:
+                    return
+                # a worker died and took the pool along: its tasks again, each alone, to find which one kills
+                for suspect in suspects:
+                    alone: list[Task] = []
+                    yield from ProcessEngine(jobs=1)._until_broken(function, iter([suspect]), alone)
+                    for culprit in alone:
+                        yield culprit, WorkerLost()
+
+    def _until_broken(
+        self, function: Callable[[Task], Result], queue: Iterator[Task], suspects: list[Task]
+    ) -> Iterator[tuple[Task, Result | WorkerLost]]:
+        """Work on the queue until it is empty or the pool breaks; `suspects` then holds what was left."""
+        pool = ProcessPoolExecutor(
+            self.jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+        )
+        under_way: dict[Future[Result], Task] = {}
+        try:
+            while True:
+                while len(under_way) < 2 * self.jobs and not suspects:
+                    task = next(queue, None)
+                    if task is None:
+                        break
+                    try:
+                        under_way[pool.submit(function, task)] = task
+                    except BrokenProcessPool:
+                        suspects.append(task)
+                if not under_way:
+                    return
+                done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task = under_way.pop(future)
+                    try:
+                        yield task, future.result()
+                    except BrokenProcessPool:
+                        suspects.append(task)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def make_engine(jobs: int) -> Engine:
+    """Return the engine for a number of workers."""
+    return SerialEngine() if jobs <= 1 else ProcessEngine(jobs=jobs)
+
+
+def available_cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _start_worker() -> None:
+    """Set a worker process up: one thread, Ctrl-C left to the parent, gone when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def leave_with_parent() -> None:
+            wait_for_sentinels([parent.sentinel])
+            os._exit(1)
+
+        threading.Thread(target=leave_with_parent, daemon=True).start()
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+@contextmanager
+def _one_thread_in_children() -> Iterator[None]:
+    """Let libraries in processes started meanwhile use one thread; they read this when imported."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _one_thread_here() -> Iterator[None]:
+    """Let OpenCV and BLAS use one thread in this process: sums in another order differ in the last digit."""
+    import cv2
+    from threadpoolctl import threadpool_limits
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        cv2.setNumThreads(before)

@@ -1,0 +1,1 @@
+"""Compare what a run found with the truth: zones, defects, sizes and verdicts."""

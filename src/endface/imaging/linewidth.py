@@ -1,0 +1,147 @@
+"""How wide a line looks: its photometric width, from the gray profile across its centre line.
+
+Counting mask pixels cannot see less than a pixel and follows the detector's threshold. The integral of the
+contrast across the line divided by its peak does neither: it is the width of a box of equal height and
+content.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+SEGMENT_PX = 12  # profiles are averaged over so much path before they are measured
+STEP = 0.25  # sampling across the line, in units of the smaller pitch
+
+
+@dataclass(frozen=True, slots=True)
+class LineWidth:
+    """Photometric width of a line in the units of `spacing`; NaN where no contrast was seen.
+
+    Attributes
+    ----------
+    mean, maximum : float
+        Median and largest of the widths of all segments.
+    peak_gray : float
+        Median peak contrast, signed: negative for a dark line.
+    """
+
+    mean: float
+    maximum: float
+    peak_gray: float
+
+
+def photometric_width(
+    image: NDArray[np.float32],
+    path_px: NDArray[np.float64],
+    *,
+    reach: float,
+    spacing: tuple[float, float] = (1.0, 1.0),
+) -> LineWidth:
+    """Measure the width of a line from the profiles across its centre line.
+
+    The path is cut into segments; the profiles of a segment are averaged, a straight baseline between both
+    outer ends is removed, and integral / peak of the lobe around the peak is its width. A line narrower
+    than the blur of the microscope measures as wide as the blur (about 2.5 sigma): no method sees below it.
+
+    Parameters
+    ----------
+    image : (H, W) float32 ndarray
+    path_px : (N, 2) float64 ndarray
+        Row and column of points about 1 px apart.
+    reach : float
+        How far to look to each side, in the units of `spacing`; should be twice the width.
+    spacing : (float, float)
+        Pitch of rows and columns.
+
+    Returns
+    -------
+    LineWidth
+
+    Examples
+    --------
+    >>> image = np.full((20, 40), 100, np.float32)
+    >>> image[9:12] = 60
+    >>> path = np.stack([np.full(40, 10.0), np.arange(40.0)], axis=1)
+    >>> round(photometric_width(image, path, reach=8).mean, 1)
+    3.0
+    """
+    n_segments = max(1, path_px.shape[0] // SEGMENT_PX)
+    profiles = _profiles(image, path_px, n_segments, float(reach), *spacing)
+    widths, peaks = _lobe_widths(profiles, STEP * min(spacing))
+    # where the line fades out or is crossed by another one, its peak says little: such segments do not count
+    strong = np.abs(peaks) >= 0.5 * np.median(np.abs(peaks))
+    widths, peaks = widths[strong & (peaks != 0)], peaks[strong & (peaks != 0)]
+    if widths.size == 0:
+        return LineWidth(math.nan, math.nan, 0.0)
+    return LineWidth(float(np.median(widths)), float(np.max(widths)), float(np.median(peaks)))
+
+
+@njit(cache=True)
+def _profiles(image, path, n_segments, reach, sy, sx):  # type: ignore[no-untyped-def]
+    """Return the mean profile (n_segments, 2 m + 1) across each part of the path."""
+    n = path.shape[0]
+    step = 0.25 * min(sy, sx)
+    m = math.ceil(reach / step)
+    out = np.zeros((n_segments, 2 * m + 1))
+    height, width = image.shape
+    for k in range(n):
+        low, high = max(k - 4, 0), min(k + 4, n - 1)
+        dy, dx = (path[high, 0] - path[low, 0]) * sy, (path[high, 1] - path[low, 1]) * sx
+        norm = math.hypot(dy, dx)
+        if norm == 0.0:
+            dy, dx, norm = 0.0, 1.0, 1.0
+        # across the line in physical space, expressed in pixels
+        step_row, step_col = step * dx / norm / sy, -step * dy / norm / sx
+        segment = min(k * n_segments // n, n_segments - 1)
+        for t in range(-m, m + 1):
+            r = min(max(path[k, 0] + t * step_row, 0.0), height - 1.0)
+            c = min(max(path[k, 1] + t * step_col, 0.0), width - 1.0)
+            r0, c0 = int(r), int(c)
+            r1, c1 = min(r0 + 1, height - 1), min(c0 + 1, width - 1)
+            fr, fc = r - r0, c - c0
+            upper = image[r0, c0] * (1 - fc) + image[r0, c1] * fc
+            lower = image[r1, c0] * (1 - fc) + image[r1, c1] * fc
+            out[segment, t + m] += upper * (1 - fr) + lower * fr
+    counts = np.zeros(n_segments)
+    for k in range(n):
+        counts[min(k * n_segments // n, n_segments - 1)] += 1
+    for s in range(n_segments):
+        out[s] /= max(counts[s], 1.0)
+    return out
+
+
+@njit(cache=True)
+def _lobe_widths(profiles, step):  # type: ignore[no-untyped-def]
+    """Return integral / peak of the lobe around the peak of each profile, and the signed peaks."""
+    n_segments, size = profiles.shape
+    widths = np.zeros(n_segments)
+    peaks = np.zeros(n_segments)
+    outer = max(size // 10, 1)
+    centre = size // 2
+    inner = max(size // 4, 1)
+    for s in range(n_segments):
+        left = np.median(profiles[s, :outer])
+        right = np.median(profiles[s, size - outer :])
+        profile = profiles[s] - (left + (right - left) * np.arange(size) / (size - 1))
+        top = centre
+        for t in range(centre - inner, centre + inner + 1):
+            if abs(profile[t]) > abs(profile[top]):
+                top = t
+        peak = profile[top]
+        peaks[s] = peak
+        if peak == 0.0:
+            continue
+        total = 1.0
+        for direction in (-1, 1):
+            t = top + direction
+            # the lobe ends where it has fallen to a tenth: beyond is noise or the other side of a relief
+            while 0 <= t < size and profile[t] / peak > 0.1:
+                total += profile[t] / peak
+                t += direction
+        widths[s] = total * step
+    return widths, peaks

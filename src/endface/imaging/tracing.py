@@ -1,0 +1,277 @@
+"""From line evidence to lines: follow ridges through noise and crossings, bridge gaps, link the pieces.
+
+A traced line is an ordered list of pixels with scores. Knows nothing of defects or zones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
+
+from endface.imaging.noise import robust_sigma
+
+
+@dataclass(frozen=True)
+class TracedLine:
+    """One line as an ordered centre line.
+
+    Attributes
+    ----------
+    points : (N, 2) float32 ndarray
+        x, y in pixels, about one pixel apart.
+    scores : (N,) float32 ndarray
+        Line evidence under each point; low on bridged gaps.
+    """
+
+    points: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    @property
+    def length_px(self) -> float:
+        """Length along the line."""
+        return float(np.hypot(*np.diff(self.points, axis=0).T).sum()) if len(self.points) > 1 else 0.0
+
+
+def trace_lines(
+    score: NDArray[np.float32],
+    angle_index: NDArray[np.uint8],
+    *,
+    n_orientations: int,
+    high: float,
+    low: float,
+    max_gap_px: int = 12,
+    min_length_px: float = 10.0,
+) -> list[TracedLine]:
+    """Follow ridges of a score map from the strongest pixel down.
+
+    Parameters
+    ----------
+    score : (H, W) float32 ndarray
+        Line evidence, 0 or more.
+    angle_index : (H, W) uint8 ndarray
+        Best orientation of each pixel; angle = index * pi / n_orientations.
+    high, low : float
+        A line starts at a ridge pixel of at least `high` and goes on over pixels of at least `low`.
+    max_gap_px : int
+        Longest stretch below `low` that is bridged.
+    min_length_px : float
+        Shorter lines are dropped.
+
+    Returns
+    -------
+    list of TracedLine
+        Strongest seed first.
+    """
+    padded = np.ascontiguousarray(score)
+    rows, cols = np.nonzero(padded >= high)
+    order = np.argsort(-padded[rows, cols], kind="stable")
+    seeds = np.stack([rows[order], cols[order]], axis=1)
+    taken = np.zeros(score.shape, np.uint8)
+    taken_angle = np.zeros(score.shape, np.uint8)
+    lines: list[TracedLine] = []
+    for row, col in seeds:
+        if _is_taken(taken, taken_angle, row, col, angle_index[row, col], n_orientations):
+            continue
+        path, values = _trace(padded, angle_index, taken, taken_angle, row, col, n_orientations, low, max_gap_px)
+        _take(taken, taken_angle, angle_index, path, 3)
+        line = TracedLine(path, values)
+        if line.length_px >= min_length_px:
+            lines.append(line)
+    return lines
+
+
+@njit(cache=True, nogil=True)
+def _angle_gap(a: int, b: int, n: int) -> int:
+    gap = abs(a - b)
+    return min(gap, n - gap)
+
+
+@njit(cache=True, nogil=True)
+def _is_taken(
+    taken: NDArray[np.uint8], taken_angle: NDArray[np.uint8], row: int, col: int, angle: int, n: int
+) -> bool:
+    return taken[row, col] > 0 and _angle_gap(int(taken_angle[row, col]), int(angle), n) <= n // 6
+
+
+@njit(cache=True, nogil=True)
+def _trace(
+    score: NDArray[np.float32],
+    angle_index: NDArray[np.uint8],
+    taken: NDArray[np.uint8],
+    taken_angle: NDArray[np.uint8],
+    row: int,
+    col: int,
+    n: int,
+    low: float,
+    max_gap: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    limit = 4 * (score.shape[0] + score.shape[1])
+    points = np.empty((2 * limit + 1, 2), np.float32)
+    values = np.empty(2 * limit + 1, np.float32)
+    start = limit
+    points[start, 0], points[start, 1], values[start] = col, row, score[row, col]
+    ends = np.array([start, start])
+    theta0 = angle_index[row, col] * np.pi / n
+    for side in range(2):
+        step = 1 if side == 0 else -1
+        ux, uy = np.cos(theta0) * step, np.sin(theta0) * step
+        x, y = float(col), float(row)
+        at, misses, good = start, 0, start
+        while abs(at - start) < limit - 1:
+            best, bx, by = -1.0, x + ux, y + uy
+            for k in range(-1, 2):
+                px, py = x + ux - 0.8 * k * uy, y + uy + 0.8 * k * ux
+                ix, iy = int(np.floor(px + 0.5)), int(np.floor(py + 0.5))
+                if ix < 0 or iy < 0 or ix >= score.shape[1] or iy >= score.shape[0]:
+                    continue
+                t = angle_index[iy, ix] * np.pi / n
+                along = abs(np.cos(t) * ux + np.sin(t) * uy)
+                if along < 0.9:
+                    continue
+                v = score[iy, ix] - (0.15 if k != 0 else 0.0)
+                if v > best:
+                    best, bx, by = v, px, py
+            ix, iy = int(np.floor(bx + 0.5)), int(np.floor(by + 0.5))
+            if ix < 0 or iy < 0 or ix >= score.shape[1] or iy >= score.shape[0]:
+                break
+            if best >= low:
+                if _is_taken(taken, taken_angle, iy, ix, angle_index[iy, ix], n):
+                    break
+                t = angle_index[iy, ix] * np.pi / n
+                tx, ty = np.cos(t), np.sin(t)
+                if tx * ux + ty * uy < 0:
+                    tx, ty = -tx, -ty
+                ux, uy = 0.7 * ux + 0.3 * tx, 0.7 * uy + 0.3 * ty
+                norm = np.hypot(ux, uy)
+                ux, uy = ux / norm, uy / norm
+                misses = 0
+            else:
+                misses += 1
+                if misses > max_gap:
+                    break
+            # stay on the crest: a path that turns on its own heel would never end
+            x, y = bx, by
+            at += step
+            points[at, 0], points[at, 1], values[at] = x, y, max(best, 0.0)
+            if misses == 0:
+                good = at
+        ends[side] = good
+    return points[ends[1] : ends[0] + 1].copy(), values[ends[1] : ends[0] + 1].copy()
+
+
+@njit(cache=True, nogil=True)
+def _take(
+    taken: NDArray[np.uint8],
+    taken_angle: NDArray[np.uint8],
+    angle_index: NDArray[np.uint8],
+    path: NDArray[np.float32],
+    reach: int,
+) -> None:
+    for i in range(len(path)):
+        x, y = int(np.floor(path[i, 0] + 0.5)), int(np.floor(path[i, 1] + 0.5))
+        angle = angle_index[y, x]
+        for dy in range(-reach, reach + 1):
+            for dx in range(-reach, reach + 1):
+                v, u = y + dy, x + dx
+                if 0 <= v < taken.shape[0] and 0 <= u < taken.shape[1]:
+                    taken[v, u] = 1
+                    taken_angle[v, u] = angle
+
+
+def confirm_line(
+    line: TracedLine,
+    image: NDArray[np.float32],
+    *,
+    polarity: int,
+    noise: NDArray[np.float32],
+    side_px: float,
+    high: float,
+    min_length_px: float = 10.0,
+) -> TracedLine | None:
+    """Keep the stretch of a traced line whose contrast holds along its length, or nothing.
+
+    The contrast of every point against both sides is clipped, so that a few strong spots cannot carry a
+    line; the stretch with the largest sum above a third of the line's typical contrast is kept (Kadane's
+    maximum segment), and its clipped sum must be significant.
+
+    Parameters
+    ----------
+    image : (H, W) float32 ndarray
+        The image that gave the line evidence.
+    polarity : int
+        -1 for a dark, +1 for a bright line.
+    noise : (H, W) float32 ndarray
+        Standard deviation of the one-pixel contrast at each pixel.
+    side_px : float
+        Distance of the sides.
+    high : float
+        Score the stretch must reach.
+
+    Returns
+    -------
+    TracedLine or None
+    """
+    points = _smooth_path(line.points)
+    contrast = profile_contrast(image, points, side_px=side_px) * polarity
+    col, row = np.clip(np.round(points).astype(int), 0, [image.shape[1] - 1, image.shape[0] - 1]).T
+    z = np.clip(contrast / noise[row, col], -2.0, 2.5)
+    strong = z[line.scores >= 0.7 * line.scores.max()]
+    typical = float(np.median(strong)) if strong.size else 0.0
+    if typical <= 0.2:
+        return None
+    first, last = _maximum_segment(z - 0.35 * typical)
+    stretch = z[first:last]
+    # neighbouring points share the blur's noise: about 2.8 points make one independent one
+    total = float(stretch.sum()) / np.sqrt(2.8 * max(len(stretch), 1))
+    kept = TracedLine(points[first:last], np.full(last - first, total, np.float32))
+    if total < high or kept.length_px < min_length_px or float((stretch > 0).mean()) < 0.65:
+        return None
+    return kept
+
+
+def profile_contrast(
+    image: NDArray[np.float32], points: NDArray[np.float32], *, side_px: float
+) -> NDArray[np.float32]:
+    """Return gray value of each point of a path minus the mean of both sides, (N,)."""
+    tangent = np.gradient(points, axis=0) if len(points) > 1 else np.ones_like(points)
+    tangent /= np.maximum(np.hypot(tangent[:, 0], tangent[:, 1]), 1e-6)[:, None]
+    normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
+    offsets = np.array([-side_px, -0.5, 0.5, side_px], np.float32)
+    x = (points[:, :1] + normal[:, :1] * offsets).astype(np.float32)
+    y = (points[:, 1:] + normal[:, 1:] * offsets).astype(np.float32)
+    values = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(0.5 * (values[:, 1] + values[:, 2]) - 0.5 * (values[:, 0] + values[:, 3]))
+
+
+def contrast_noise(image: NDArray[np.float32], zones: NDArray[np.uint8], *, side_px: float) -> NDArray[np.float32]:
+    """Return the robust standard deviation of `profile_contrast` on empty ground, per zone, as (H, W)."""
+    reach = round(side_px)
+    noise = np.ones(image.shape, np.float32)
+    pad = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REFLECT)
+    height, width = image.shape
+    upright = image - 0.5 * (pad[: height, reach:-reach] + pad[2 * reach :, reach:-reach])
+    lying = image - 0.5 * (pad[reach:-reach, :width] + pad[reach:-reach, 2 * reach :])
+    for zone in range(1, int(zones.max()) + 1):
+        inside = zones == zone
+        if inside.any():
+            noise[inside] = max(robust_sigma(upright[inside]), robust_sigma(lying[inside]), 1e-3)
+    return noise
+
+
+def _smooth_path(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    if len(points) < 7:
+        return points
+    return np.asarray(uniform_filter1d(points, 7, axis=0, mode="nearest"), np.float32)
+
+
+def _maximum_segment(values: NDArray[np.float32]) -> tuple[int, int]:
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    low = np.minimum.accumulate(sums)
+    last = int(np.argmax(sums - low))
+    first = int(np.argmin(sums[: last + 1]))
+    return first, last

@@ -1,0 +1,366 @@
+"""The run folder: where every file lies, and writers that leave either the old file or the whole new one.
+
+Knows paths, formats and the journal that makes a run resumable. Does not know what the numbers mean.
+
+The journal holds one record per finished image: `journal/<image_id>.parquet` (its defects) and then
+`journal/<image_id>.json` (everything else), whose presence says that all files of the image are complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image
+
+from endface.annotation import Calibration, Zones
+from endface.errors import FormatError, SettingsError
+from endface.imaging.draw import PaletteName, palette
+from endface.imaging.ellipse import Ellipse
+
+MANIFEST = "run.json"
+_TOP_FILES = (MANIFEST, "failures.csv", "report.html")
+_FOLDERS = (
+    "journal",
+    "pixel_level",
+    "region_level",
+    "image_level",
+    "defect_library",
+    "segmentation_masks",
+    "clusters",
+    "exports",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths of a run folder; CONTRACT of the outputs."""
+
+    root: Path
+
+    def image(self, image_id: str) -> Path:
+        """Return the path of the analysed image."""
+        return self.root / "pixel_level" / "images" / f"{image_id}.png"
+
+    def mask(self, image_id: str, kind: str) -> Path:
+        """Return the path of a mask; `kind` is mask, zones, iec or instances."""
+        return self.root / "pixel_level" / "masks" / f"{image_id}_{kind}.png"
+
+    def maps(self, image_id: str) -> Path:
+        """Return the path of the optional pixel maps."""
+        return self.root / "pixel_level" / "maps" / f"{image_id}.npz"
+
+    def overlay(self, image_id: str) -> Path:
+        """Return the path of the picture with zones and defects drawn in."""
+        return self.root / "segmentation_masks" / f"{image_id}_overlay.png"
+
+    def patch(self, defect_id: str, type_name: str, level: str) -> Path:
+        """Return the path of a defect's patch."""
+        return self.root / "defect_library" / type_name / level / f"{defect_id}.png"
+
+    def record(self, image_id: str) -> Path:
+        """Return the path of an image's record in the journal."""
+        return self.root / "journal" / f"{image_id}.json"
+
+    def drawn(self, image_id: str) -> Path:
+        """Return the path of the note that an image's pictures are up to date."""
+        return self.root / "journal" / f"{image_id}.drawn"
+
+    @property
+    def image_labels(self) -> Path:
+        """Table of images, without suffix."""
+        return self.root / "image_level" / "image_labels"
+
+    @property
+    def defect_index(self) -> Path:
+        """Table of defects, without suffix."""
+        return self.root / "defect_library" / "defect_library_index"
+
+    @property
+    def zone_features(self) -> Path:
+        """Table of zones, without suffix."""
+        return self.root / "region_level" / "zone_defect_features"
+
+    @property
+    def clusters(self) -> Path:
+        """Table of clusters."""
+        return self.root / "clusters" / "clusters.csv"
+
+    @property
+    def failures(self) -> Path:
+        """Table of what could not be done."""
+        return self.root / "failures.csv"
+
+    @property
+    def manifest(self) -> Path:
+        """Manifest of the run."""
+        return self.root / MANIFEST
+
+
+def open_run_folder(out: str | Path, *, fresh: bool = False) -> RunFolder:
+    """Make or re-open a run folder; what is not a run folder is never written into.
+
+    Raises
+    ------
+    SettingsError
+        If `out` is a file, or a folder that holds something but no run.
+    """
+    root = Path(out)
+    if root.exists() and not root.is_dir():
+        raise SettingsError(
+            f"{out}: expected a folder for the output, found a file", hint="Choose another -o."
+        )
+    if root.is_dir() and any(root.iterdir()) and not is_run_folder(root):
+        raise SettingsError(
+            f"{out}: the folder holds files that are not those of a run",
+            hint="Choose a new or empty folder for -o; nothing was written.",
+        )
+    if fresh and root.is_dir():
+        for name in _FOLDERS:
+            shutil.rmtree(root / name, ignore_errors=True)
+        for name in _TOP_FILES:
+            (root / name).unlink(missing_ok=True)
+    try:
+        (root / "journal").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"{out}: cannot be made ({error.strerror})", hint="Choose another -o.") from None
+    return RunFolder(root)
+
+
+def is_run_folder(root: Path) -> bool:
+    """Return whether a folder is that of a run, finished or not."""
+    return (root / "journal").is_dir() or (root / MANIFEST).is_file()
+
+
+def sweep(folder: RunFolder, keep: Iterable[Path]) -> int:
+    """Delete files of earlier runs and leftovers of a killed one; return how many were deleted."""
+    kept = {str(path) for path in keep}
+    removed = 0
+    for name in _FOLDERS:
+        for here, _, files in os.walk(folder.root / name, topdown=False):
+            for file in files:
+                path = Path(here) / file
+                if str(path) not in kept:
+                    path.unlink()
+                    removed += 1
+            with contextlib.suppress(OSError):
+                Path(here).rmdir()
+    for leftover in folder.root.glob(".*.tmp"):
+        leftover.unlink()
+    return removed
+
+
+# ── writers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name in its folder, then rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # a short name of its own: the final one may already be as long as the file system allows
+    temporary = path.parent / f".{os.getpid()}-{abs(hash(path.name)) % 10**8}.tmp"
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON, keys in the order given."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def write_table(path: Path, table: pl.DataFrame) -> None:
+    """Write a table as CSV or parquet, by suffix."""
+    buffer = io.BytesIO()
+    if path.suffix == ".csv":
+        table.write_csv(buffer)
+    else:
+        table.write_parquet(buffer, compression="zstd", statistics=False)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_gray(path: Path, image: NDArray[Any]) -> None:
+    """Write a gray image as PNG of 8 or 16 bits; floats are stretched to 16."""
+    if image.dtype.kind == "f":
+        low, high = float(image.min()), float(image.max())
+        image = np.rint((image - low) * (65535.0 / max(high - low, 1e-30))).astype(np.uint16)
+    write_bytes(path, cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+
+
+def write_colour(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write an RGB picture as PNG."""
+    bgr = np.ascontiguousarray(image[:, :, ::-1])
+    write_bytes(path, cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+
+
+def write_palette(path: Path, codes: NDArray[np.uint8], *, kind: PaletteName) -> None:
+    """Write a map of codes as palette PNG: viewers show colours, readers get the codes."""
+    image = Image.fromarray(codes)
+    image.putpalette([value for swatch in palette(kind) for value in swatch.rgb])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=3)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_maps(path: Path, maps: Mapping[str, NDArray[Any]]) -> None:
+    """Write named arrays into one NPZ file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **maps)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())
+
+
+# ── readers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_png(path: Path) -> NDArray[Any]:
+    """Read an image, mask or instance map of a run back: (H, W) uint8 or uint16 values as they were written.
+
+    Raises
+    ------
+    FormatError
+        If it is missing or damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+    except OSError as error:
+        raise FormatError(
+            f"{path}: cannot be read ({error})", hint="Run again; it is then made anew."
+        ) from None
+    return pixels.astype(np.uint16) if pixels.dtype == np.int32 else pixels
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a run.
+
+    Raises
+    ------
+    FormatError
+        If it is missing or not as it was written.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path}: cannot be read ({error})", hint="Run again with --fresh.") from None
+    return content
+
+
+# ── journal ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of one finished image besides its masks.
+
+    Attributes
+    ----------
+    key : str
+        Hash of the input's bytes, the settings and the code the results depend on.
+    row : dict
+        Columns of the image table that one image alone gives.
+    zones : dict
+        `Zones` without its maps.
+    zone_rows : list of dict
+        Rows of the zone table.
+    defects : polars.DataFrame
+        Rows of the defect table.
+    """
+
+    image: str
+    image_id: str
+    digest: str
+    key: str
+    row: dict[str, Any]
+    zones: dict[str, Any]
+    zone_rows: list[dict[str, Any]]
+    defects: pl.DataFrame = field(repr=False)
+
+
+def write_record(folder: RunFolder, record: Record) -> None:
+    """Write the record of a finished image; its JSON file comes last."""
+    path = folder.record(record.image_id)
+    write_table(path.with_name(f"{record.image_id}.parquet"), record.defects)
+    content = {name: value for name, value in vars(record).items() if name != "defects"}
+    write_json(path, _without_nan(content))
+
+
+def read_record(folder: RunFolder, image_id: str) -> Record | None:
+    """Return the record of an image, or None where the image is not finished."""
+    path = folder.record(image_id)
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Record(**content, defects=pl.read_parquet(path.with_name(f"{image_id}.parquet")))
+    except (OSError, ValueError, TypeError, pl.exceptions.PolarsError):
+        return None
+
+
+def is_finished(folder: RunFolder, image_id: str, key: str) -> bool:
+    """Return whether an image is done with this key and all its files are there."""
+    path = folder.record(image_id)
+    try:
+        if json.loads(path.read_text(encoding="utf-8"))["key"] != key:
+            return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    files = [folder.mask(image_id, kind) for kind in ("zones", "iec", "instances")]
+    files += [folder.image(image_id), path.with_name(f"{image_id}.parquet")]
+    return all(file.is_file() for file in files)
+
+
+def zones_to_record(zones: Zones) -> dict[str, Any]:
+    """Return what a `Zones` holds besides maps and rim points, as plain values."""
+    return {
+        "found": zones.found,
+        "reason": zones.reason,
+        "calibration": asdict(zones.calibration),
+        "cladding": asdict(zones.cladding) if zones.cladding else None,
+        "core": asdict(zones.core) if zones.core else None,
+        "core_source": zones.core_source,
+        "confidence": zones.confidence,
+        "rings_px": list(zones.rings_px),
+        "flags": list(zones.flags),
+    }
+
+
+def zones_from_record(record: Mapping[str, Any], anatomy: NDArray[np.uint8]) -> Zones:
+    """Rebuild `Zones` from a record and the anatomy map; rim points are not kept."""
+    return Zones(
+        found=record["found"],
+        reason=record["reason"],
+        anatomy=anatomy,
+        valid=anatomy != 0,
+        calibration=Calibration(**record["calibration"]),
+        cladding=Ellipse(**record["cladding"]) if record["cladding"] else None,
+        core=Ellipse(**record["core"]) if record["core"] else None,
+        core_source=record["core_source"],
+        confidence=record["confidence"],
+        rings_px=tuple(record["rings_px"]),
+        flags=tuple(record["flags"]),
+    )
+
+
+def _without_nan(value: Any) -> Any:
+    """Replace numbers that are not known by None and NumPy scalars by Python's."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
