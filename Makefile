@@ -38,8 +38,7 @@ $(SAMPLE)/.made: | $(VENV)/.installed
 	@touch $@
 
 run: $(VENV)/.installed $(if $(filter-out $(SAMPLE)/images,$(IMAGES)),,$(SAMPLE)/.made) ## inspect IMAGES (default: rendered samples) into OUT
-	@$(BIN)/endface run "$(IMAGES)" -o "$(OUT)"; status=$$?; \
-	  if [ -f "$(OUT)/report.html" ]; then echo "Report: $$(cd "$(OUT)" && pwd)/report.html"; fi; exit $$status
+	@$(BIN)/endface run "$(IMAGES)" -o "$(OUT)"
 
 test: $(VENV)/.installed-dev ## lint, types, layers, tests
 	$(BIN)/ruff check

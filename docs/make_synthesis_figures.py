@@ -2,8 +2,8 @@
 
     python docs/make_synthesis_figures.py REAL_FOLDER docs/figures
 
-REAL_FOLDER holds the labelled real images (`grabber_720x576/`, `scope_1152x864/`, `labels/`); nothing of them is
-drawn into the statistics figure but numbers. Without it only the picture sheet of the presets is made.
+REAL_FOLDER holds the labelled real images (`grabber_720x576/`, `scope_1152x864/`, `labels/`); of
+them the statistics figure shows numbers only. Without it only the picture sheet of the presets is made.
 """
 
 from __future__ import annotations
@@ -64,13 +64,16 @@ def real_statistics(folder: Path, kind: str) -> list[FaceStatistics]:
     return found
 
 
-def draw_statistics(real: dict[str, list[FaceStatistics]], out: Path) -> None:
+Sets = dict[str, list[FaceStatistics]]
+
+
+def draw_statistics(real: Sets, made: Sets, out: Path) -> None:
     figure, axes = plt.subplots(3, 4, figsize=(13, 8), constrained_layout=True)
     for axis, (name, label) in zip(axes.flat, NUMBERS.items(), strict=False):
         columns, ticks = [], []
         for preset in PAIRS:
             columns += [[getattr(s, name) for s in real[preset]]]
-            columns += [[getattr(s, name) for s in rendered_statistics(preset)]]
+            columns += [[getattr(s, name) for s in made[preset]]]
             ticks += [f"{preset}\nreal", f"{preset}\nrendered"]
         axis.boxplot(columns, widths=0.6, showfliers=False, medianprops={"color": "C3"})
         for k, values in enumerate(columns):
@@ -80,7 +83,7 @@ def draw_statistics(real: dict[str, list[FaceStatistics]], out: Path) -> None:
     axis = axes.flat[-1]
     steps = np.arange(-PROFILE_REACH_PX, PROFILE_REACH_PX + 1)
     for k, preset in enumerate(PAIRS):
-        for which, style in ((real[preset], "--"), (rendered_statistics(preset), "-")):
+        for which, style in ((real[preset], "--"), (made[preset], "-")):
             mean = np.median([s.rim_profile for s in which], axis=0)
             axis.plot(
                 steps, mean, style, color=f"C{k}", label=f"{preset} {'real' if style == '--' else 'rendered'}"
@@ -90,11 +93,10 @@ def draw_statistics(real: dict[str, list[FaceStatistics]], out: Path) -> None:
     figure.savefig(out, dpi=90)
 
 
-def print_table(real: dict[str, list[FaceStatistics]]) -> None:
+def print_table(real: Sets, made: Sets) -> None:
     for preset in PAIRS:
-        made = rendered_statistics(preset)
         for name, label in NUMBERS.items():
-            a, b = (np.median([getattr(s, name) for s in which]) for which in (real[preset], made))
+            a, b = (np.median([getattr(s, name) for s in which]) for which in (real[preset], made[preset]))
             print(f"| {preset} | {label} | {a:.2f} | {b:.2f} |")
 
 
@@ -106,7 +108,7 @@ def draw_presets(out: Path) -> None:
             axis.imshow(render_of_set(seed=1, index=k, preset=name).image, cmap="gray", vmin=0)
             axis.set_axis_off()
         row[0].set_title(name, fontsize=9, loc="left")
-    figure.savefig(out, dpi=80)
+    figure.savefig(out, dpi=60)
 
 
 def main() -> None:
@@ -118,8 +120,9 @@ def main() -> None:
     draw_presets(arguments.out / "synthesis_presets.png")
     if arguments.real is not None:
         real = {preset: real_statistics(arguments.real, kind) for preset, kind in PAIRS.items()}
-        draw_statistics(real, arguments.out / "synthesis_statistics.png")
-        print_table(real)
+        made = {preset: rendered_statistics(preset) for preset in PAIRS}
+        draw_statistics(real, made, arguments.out / "synthesis_statistics.png")
+        print_table(real, made)
 
 
 if __name__ == "__main__":

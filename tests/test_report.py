@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -104,6 +106,7 @@ def _write_tables(folder: Path, labels: list[dict], defects: list[dict], zones: 
     settings["detection"]["epsilon"] = 0.5
     manifest = {
         "settings": settings,
+        "settings_from": {"detection.epsilon": "file my.yaml"},
         "versions": {"endface": "0.1.0"},
         "seed": 0,
         "timings": {"total_s": 1.25},
@@ -310,3 +313,35 @@ def test_pictures_of_16_bit_are_stretched_not_clipped() -> None:
     assert pixels.shape == (32, 32, 3)
     assert pixels.min() < 20
     assert pixels.max() > 235
+
+
+EXERCISE = """<script>
+const shown = (query) => [...document.querySelectorAll(query)].filter((e) => !e.hidden).length;
+const press = (query, index) => document.querySelectorAll(query)[index].click();
+const box = document.getElementById("box"), find = document.getElementById("find");
+const key = (name) => box.dispatchEvent(new KeyboardEvent("keydown", { key: name }));
+const first = () => document.querySelector("#table tbody tr").dataset.name;
+const said = [shown("#table tbody tr")];
+press(".tile", 2); said.push(shown("#table tbody tr"), shown(".gallery figure"));
+press(".gallery button", 1); key("ArrowRight");
+said.push(document.getElementById("box-name").textContent, box.open);
+document.getElementById("box-close").click();
+press(".tile", 2); press("th button", 0); press("th button", 0); said.push(first());
+find.value = "a b"; find.dispatchEvent(new Event("input"));
+said.push(shown("#table tbody tr"));
+document.body.dataset.said = said.join("|");
+</script></body>"""
+
+
+def test_page_works_in_a_browser(run_folder: Path, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no browser")
+    page = tmp_path / "page.html"
+    page.write_text(page_of(run_folder).replace("</body>", EXERCISE), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    done = subprocess.run([browser, *options], capture_output=True, text=True, timeout=120, check=True)
+    said = re.search(r'data-said="([^"]*)"', done.stdout)
+    assert said is not None
+    assert said.group(1).split("|") == ["9", "2", "2", "part/0005.png", "true", "part/0008.png", "1"]

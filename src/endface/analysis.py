@@ -6,14 +6,14 @@ Pixels in, plain tables out. Does not know files, other images of the run, class
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from endface.annotation import Defect, Zones
+from endface.annotation import Defect, Zones, instance_map
 from endface.config import Settings
 from endface.detection import detect_defects
 from endface.features import measure_defects, measure_zones
@@ -55,9 +55,24 @@ def locate(image: FrameArray, settings: Settings) -> Zones:
 
 
 def detect(image: FrameArray, zones: Zones, settings: Settings) -> tuple[Defect, ...]:
-    """Find the defects of an image as the settings say."""
+    """Find the defects of an image as the settings say; no two share a pixel, boxes are tight."""
     chosen = settings.detection
-    return detect_defects(image, zones, epsilon=chosen.epsilon, detector=chosen.detector)
+    found = detect_defects(image, zones, epsilon=chosen.epsilon, detector=chosen.detector)
+    return _disjoint(found, zones.shape)
+
+
+def _disjoint(defects: tuple[Defect, ...], shape: tuple[int, int]) -> tuple[Defect, ...]:
+    """Give every pixel to one defect, as in the instance map, so that tables and masks agree."""
+    owner = instance_map(defects, shape)
+    own = [replace(defect, mask=owner[defect.box] == number) for number, defect in enumerate(defects, 1)]
+    return tuple(_tight(defect) for defect in own if defect.mask.any())
+
+
+def _tight(defect: Defect) -> Defect:
+    rows, cols = np.flatnonzero(defect.mask.any(axis=1)), np.flatnonzero(defect.mask.any(axis=0))
+    top, left = int(rows[0]), int(cols[0])
+    mask = defect.mask[top : rows[-1] + 1, left : cols[-1] + 1]
+    return replace(defect, mask=mask, x_px=defect.x_px + left, y_px=defect.y_px + top)
 
 
 def measure(
@@ -111,7 +126,7 @@ def core_diameter_um(zones: Zones) -> float | None:
 
 def iec_of(zones: Zones, profile: Profile | None) -> NDArray[np.uint8]:
     """Return the IEC map for a profile, all outside where none applies."""
-    if profile is None or not zones.found:
+    if profile is None:
         return np.zeros(zones.shape, np.uint8)
     return iec_map(zones, profile.zone_diameters_um)
 

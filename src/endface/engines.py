@@ -15,7 +15,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import wait as wait_for_sentinels
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for_connections
 from typing import Protocol, TypeVar
 
 Task = TypeVar("Task")
@@ -45,6 +46,9 @@ class Engine(Protocol):
     ) -> Iterator[tuple[Task, Result | WorkerLost]]:
         """Yield (task, result) in any order, as results arrive."""
 
+    def close(self, *, at_once: bool = False) -> None:
+        """Let go of workers, `at_once` in the middle of their tasks; used again, it starts new ones."""
+
 
 class SerialEngine:
     """Runs everything in this process, one task after the other."""
@@ -56,6 +60,9 @@ class SerialEngine:
         with _one_thread_here():
             for task in tasks:
                 yield task, function(task)
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Do nothing: there are no workers."""
 
 
 class ProcessEngine:
@@ -69,54 +76,72 @@ class ProcessEngine:
 
     def __init__(self, *, jobs: int) -> None:
         self.jobs = jobs
+        self._pool: ProcessPoolExecutor | None = None
+        self._leash: tuple[Connection, Connection] | None = None
 
     def map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
     ) -> Iterator[tuple[Task, Result | WorkerLost]]:
         """Yield (task, result) as results arrive."""
         queue = iter(tasks)
+        suspects: list[Task] = []
         with _one_thread_in_children():
-            while True:
-                suspects: list[Task] = []
-                yield from self._until_broken(function, queue, suspects)
-                if not suspects:
-                    return
-                # a worker died and took the pool along: its tasks again, each alone, to find which one kills
+            yield from self._until_broken(function, queue, suspects)
+            while suspects:
+                # a worker died and took the pool along: what was under way again, each task alone
+                self.close()
+                alone = ProcessEngine(jobs=1)
                 for suspect in suspects:
-                    alone: list[Task] = []
-                    yield from ProcessEngine(jobs=1)._until_broken(function, iter([suspect]), alone)
-                    for culprit in alone:
-                        yield culprit, WorkerLost()
+                    culprits: list[Task] = []
+                    yield from alone._until_broken(function, iter([suspect]), culprits)
+                    if culprits:
+                        alone.close()
+                        yield suspect, WorkerLost()
+                alone.close()
+                suspects = []
+                yield from self._until_broken(function, queue, suspects)
+
+    def close(self, *, at_once: bool = False) -> None:
+        """End the processes once they have finished what they are at, or at once."""
+        if self._pool is None or self._leash is None:
+            return
+        held, holding = self._leash
+        if at_once:
+            holding.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        holding.close()
+        held.close()
+        self._pool = self._leash = None
 
     def _until_broken(
         self, function: Callable[[Task], Result], queue: Iterator[Task], suspects: list[Task]
     ) -> Iterator[tuple[Task, Result | WorkerLost]]:
         """Work on the queue until it is empty or the pool breaks; `suspects` then holds what was left."""
-        pool = ProcessPoolExecutor(
-            self.jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
-        )
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._leash = context.Pipe(duplex=False)
+            self._pool = ProcessPoolExecutor(
+                self.jobs, mp_context=context, initializer=_start_worker, initargs=self._leash[:1]
+            )
         under_way: dict[Future[Result], Task] = {}
-        try:
-            while True:
-                while len(under_way) < 2 * self.jobs and not suspects:
-                    task = next(queue, None)
-                    if task is None:
-                        break
-                    try:
-                        under_way[pool.submit(function, task)] = task
-                    except BrokenProcessPool:
-                        suspects.append(task)
-                if not under_way:
-                    return
-                done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in done:
-                    task = under_way.pop(future)
-                    try:
-                        yield task, future.result()
-                    except BrokenProcessPool:
-                        suspects.append(task)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        while True:
+            while len(under_way) < 2 * self.jobs and not suspects:
+                task = next(queue, None)
+                if task is None:
+                    break
+                try:
+                    under_way[self._pool.submit(function, task)] = task
+                except BrokenProcessPool:
+                    suspects.append(task)
+            if not under_way:
+                return
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for future in done:
+                task = under_way.pop(future)
+                try:
+                    yield task, future.result()
+                except BrokenProcessPool:
+                    suspects.append(task)
 
 
 def make_engine(jobs: int) -> Engine:
@@ -131,17 +156,16 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _start_worker() -> None:
-    """Set a worker process up: one thread, Ctrl-C left to the parent, gone when the parent is gone."""
+def _start_worker(leash: Connection) -> None:
+    """Set a worker process up: one thread, Ctrl-C left to the parent, gone when the parent lets go."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
 
-        def leave_with_parent() -> None:
-            wait_for_sentinels([parent.sentinel])
-            os._exit(1)
+    def leave_when_let_go() -> None:
+        # the other end closes when the parent says so and when it dies, however it dies
+        wait_for_connections([leash])
+        os._exit(1)
 
-        threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_when_let_go, daemon=True).start()
     import cv2
 
     cv2.setNumThreads(1)

@@ -1,10 +1,10 @@
 """The verdict on an image: its table of defects judged by a profile.
 
-Knows zones, kinds of defects, and what an inspector is told. What a standard allows is in `profiles`, how defects
-are measured in `features`, how serious one is in `severity`.
+Knows zones, kinds of defects, and what an inspector is told. What a standard allows is in `profiles`,
+how defects are measured in `features`, how serious one is in `severity`.
 
-A size is known as an interval. A zone FAILs when no sizes within the intervals meet the limits, PASSes when all
-do, and is MARGINAL in between; an image that cannot be judged at all is INDETERMINATE unless its FAIL is certain.
+A size is known as an interval. A zone FAILs when no sizes within the intervals meet the limits, PASSes when
+all do, and is MARGINAL in between. An image that cannot be judged is INDETERMINATE unless it FAILs for sure.
 """
 
 from __future__ import annotations
@@ -72,9 +72,10 @@ def grade(
     Parameters
     ----------
     table : polars.DataFrame
-        One row per defect with `type`, `diameter_um`, `width_um` and the column that `zone_crossing` needs. Sizes
-        that are null are taken as unknown: anything above 0. `polarity` (-1 dark), `centroid_x_px`,
-        `centroid_y_px`, `length_um` and `orientation_deg` serve the rules on dark and crossed scratches.
+        One row per defect with `type`, `diameter_um`, `width_um` and the column that `zone_crossing`
+        needs. Sizes that are null are taken as unknown: anything above 0. `polarity` (-1 dark),
+        `centroid_x_px`, `centroid_y_px`, `length_um` and `orientation_deg` serve the rules on dark and
+        crossed scratches.
     profile : Profile
         From `load_profile`.
     found : bool
@@ -88,8 +89,8 @@ def grade(
     focus_score, min_focus_score : float
         Below the minimum the image is out of focus.
     zone_crossing : {'innermost', 'centroid', 'every'}
-        Which zone judges a defect that touches several: the innermost one (the standard's worked example), the one
-        its centroid lies in, or each of them.
+        Which zone judges a defect that touches several: the innermost one (the standard's worked
+        example), the one its centroid lies in, or each of them.
     surface : {'fiber', 'plain'}
         A plain surface can only be judged by a profile for plain surfaces.
     not_found_reason : str
@@ -107,8 +108,8 @@ def grade(
 
     Notes
     -----
-    A pitch of more than half the smallest size the profile tells apart is too coarse: such a thing covers less
-    than two pixels. Whether a zone border lies within the uncertainty is not looked at.
+    A pitch of more than half the smallest size the profile tells apart is too coarse: such a thing covers
+    less than two pixels. Whether a zone border lies within the uncertainty is not looked at.
 
     Examples
     --------
@@ -154,7 +155,7 @@ def _doubts(profile: Profile, pitch: float | None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Things:
-    """Defects as the rules see them: arrays of one length, sizes in um (width of scratches, else diameter)."""
+    """Defects as the rules see them; sizes in um are the width of scratches, else the diameter."""
 
     zones: list[frozenset[str]]
     types: list[str]
@@ -271,7 +272,8 @@ def crossing_scratches(table: pl.DataFrame, *, um_per_px: tuple[float, float]) -
     Parameters
     ----------
     table : polars.DataFrame
-        `type`, `centroid_x_px`, `centroid_y_px`, `length_um`, `orientation_deg` (0 = along x, counter-clockwise).
+        `type`, `centroid_x_px`, `centroid_y_px`, `length_um`, `orientation_deg` (0 = along x,
+        counter-clockwise).
     um_per_px : (float, float)
         Pixel pitch along x and y.
 
@@ -292,6 +294,7 @@ def crossing_scratches(table: pl.DataFrame, *, um_per_px: tuple[float, float]) -
     start, end = (centre - half)[None, :] - centre[:, None], (centre + half)[None, :] - centre[:, None]
     along = np.conj(half)[:, None]
     apart = (along * start).imag * (along * end).imag < 0
+    np.fill_diagonal(apart, val=False)
     result[rows] = (apart & apart.T).any(axis=1)
     return result
 

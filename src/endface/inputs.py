@@ -38,7 +38,9 @@ class InputImage:
     image_id: str
 
 
-def find_images(inputs: Sequence[str | Path], *, exclude: Path | None = None) -> tuple[InputImage, ...]:
+def find_images(
+    inputs: str | Path | Sequence[str | Path], *, exclude: Path | None = None
+) -> tuple[InputImage, ...]:
     """Find the images meant by files, folders (walked recursively) and globs, in a stable order.
 
     Hidden files and other file types are skipped inside folders; a file named by itself is always taken. A
@@ -46,7 +48,7 @@ def find_images(inputs: Sequence[str | Path], *, exclude: Path | None = None) ->
 
     Parameters
     ----------
-    inputs : sequence of str or Path
+    inputs : str, Path or sequence of them
         As the user gave them.
     exclude : Path, optional
         Folder that is never walked: the output folder.
@@ -61,14 +63,15 @@ def find_images(inputs: Sequence[str | Path], *, exclude: Path | None = None) ->
     InputError
         If an input does not exist, or nothing at all is found.
     """
+    given_inputs = [inputs] if isinstance(inputs, str | Path) else inputs
     skipped = exclude.resolve() if exclude is not None else None
     found: dict[Path, tuple[Path, PurePosixPath]] = {}
-    for given in inputs:
+    for given in given_inputs:
         for root, relative in _expand(given, skipped):
             found.setdefault((root / relative).resolve(), (root, relative))
     if not found:
         raise InputError(
-            f"no images found in {', '.join(map(str, inputs)) or 'nothing'}",
+            f"no images found in {', '.join(map(str, given_inputs)) or 'nothing'}",
             hint=f"Looked for files ending in {' '.join(sorted(SUFFIXES))}.",
         )
     images = _relative_names(list(found.values()))

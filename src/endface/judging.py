@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from endface import features
 from endface.annotation import Decision, DefectClass, Verdict
-from endface.clustering import name_defects, rule_classes
+from endface.clustering import name_defects
 from endface.config import Settings
-from endface.features import label_zones
 from endface.grading import grade, load_profile, score_severity
+from endface.rules import rule_classes
 from endface.schema import DEFECT_COLUMNS, IMAGE_COLUMNS, ZONE_COLUMNS, conform
 from endface.store import Record
 
@@ -78,6 +79,10 @@ def collect_defects(records: Sequence[Record]) -> pl.DataFrame:
                 pl.all(),
             )
         )
+    if not tables:
+        nothing = conform(pl.DataFrame(), features.DEFECT_COLUMNS)
+        names = dict.fromkeys(("defect_id", "image", "image_id"), pl.lit(None, pl.String))
+        return nothing.with_columns(**names)
     return _stack(tables)
 
 
@@ -98,14 +103,19 @@ def name_all(defects: pl.DataFrame, settings: Settings) -> tuple[pl.DataFrame, p
         pl.Series("type", clustering.type, pl.String),
         pl.Series("type_confidence", clustering.confidence, pl.Float64),
     )
-    return named, clustering.clusters
+    ids = defects["defect_id"].to_list()
+    examples = [";".join(ids[row] for row in rows) for rows in clustering.clusters["representatives"]]
+    clusters = clustering.clusters.with_columns(pl.Series("representatives", examples, pl.String))
+    return named, clusters
 
 
 def with_classes(defects: pl.DataFrame) -> pl.DataFrame:
     """Name the defects of a single image by rules on their own measures."""
-    named = rule_classes(defects)
+    types, confidences = rule_classes(defects)
     return defects.with_columns(
-        pl.lit(-1, pl.Int64).alias("cluster_label"), pl.Series("type", named, pl.String)
+        pl.lit(-1, pl.Int64).alias("cluster_label"),
+        pl.Series("type", types, pl.String),
+        pl.Series("type_confidence", confidences, pl.Float64),
     )
 
 
@@ -160,7 +170,7 @@ def image_row(record: Record, defects: pl.DataFrame, verdict: Verdict) -> dict[s
 
 def zone_rows(record: Record, defects: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of one image in the zone table."""
-    table = label_zones(pl.DataFrame(record.zone_rows, infer_schema_length=None), defects)
+    table = features.label_zones(pl.DataFrame(record.zone_rows, infer_schema_length=None), defects)
     return table.with_columns(pl.lit(record.image).alias("image"), pl.lit(record.image_id).alias("image_id"))
 
 

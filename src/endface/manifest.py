@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from endface.config import Resolved, Settings, fingerprint
+from endface.grading import load_profile
 from endface.inputs import InputImage
 from endface.judging import Judgement
 
@@ -44,7 +45,7 @@ def code_fingerprint() -> str:
 def analysis_basis(settings: Settings) -> str:
     """Return a hash of everything besides the image that the analysis of one image depends on."""
     profile = settings.grading.profile
-    content = Path(profile).read_text(encoding="utf-8") if Path(profile).is_file() else profile
+    content = profile if profile == "auto" else load_profile(profile).model_dump(mode="json")
     return fingerprint(
         [code_fingerprint(), settings.model_dump(mode="json", include=_ANALYSIS_SECTIONS), content]
     )

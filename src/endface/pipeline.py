@@ -5,14 +5,12 @@ read -> locate zones -> detect -> measure -> (all images) cluster and name -> gr
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 from numpy.typing import ArrayLike
@@ -20,8 +18,10 @@ from numpy.typing import ArrayLike
 from endface.analysis import detect, locate, measure
 from endface.annotation import Annotation
 from endface.config import Resolved, Settings, flatten, load_settings
-from endface.engines import WorkerLost, available_cores, make_engine
+from endface.datasets import arrays, combined_masks, labels_folder
+from endface.detection import load_detector
 from endface.errors import FormatError, InputError, SettingsError
+from endface.foreman import Foreman, Progress, hire
 from endface.grading import load_profile
 from endface.inputs import InputImage, find_images
 from endface.judging import Judgement, judge, score, verdict_of, with_classes
@@ -52,9 +52,6 @@ from endface.store import (
     write_table,
 )
 
-Progress = Callable[[str, int, int], None]
-_Task = TypeVar("_Task", AnalyseTask, DrawTask, RezoneTask)
-
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -84,7 +81,8 @@ class RunSummary:
 def annotate(image: ArrayLike | Sample | str | Path, *, settings: Settings | None = None) -> Annotation:
     """Find zones and defects of one image, classify them by rules and judge the image.
 
-    Classes come from rules on each defect's own measures; in a `run` all defects of all images are grouped first.
+    Classes come from rules on each defect's own measures; in a `run` all defects of all images are grouped
+    first.
 
     Parameters
     ----------
@@ -127,7 +125,7 @@ def annotate(image: ArrayLike | Sample | str | Path, *, settings: Settings | Non
 
 
 def run(
-    inputs: Sequence[str | Path],
+    inputs: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     settings: Settings | Resolved | None = None,
@@ -137,12 +135,12 @@ def run(
 ) -> RunSummary:
     """Analyse all images of files, folders and globs and write a run folder.
 
-    What an earlier, perhaps interrupted run left in `out` is taken over where image, settings and code are the
-    same. The result does not depend on `jobs`; memory grows with `jobs`, not with the number of images.
+    What an earlier, perhaps interrupted run left in `out` is taken over where image, settings and code are
+    the same. The result does not depend on `jobs`; memory grows with `jobs`, not with the number of images.
 
     Parameters
     ----------
-    inputs : sequence of str or Path
+    inputs : str, Path or sequence of them
         Images, folders (walked recursively) or globs.
     out : str or Path
         Run folder; new, empty, or that of an earlier run.
@@ -162,21 +160,18 @@ def run(
     SettingsError
         If a setting, profile or detector is wrong, or `out` holds something else. Nothing is written then.
     """
-    resolved = resolve(settings)
+    resolved = _resolve(settings)
     images = find_images(inputs, exclude=Path(out))
-    check_settings(resolved.settings)
+    _check_settings(resolved.settings)
     folder = open_run_folder(out, fresh=fresh)
     folder.manifest.unlink(missing_ok=True)
-    book = _Book(jobs=jobs or available_cores(), progress=progress)
 
     basis = analysis_basis(resolved.settings)
-    analysed = book.carry_out(
-        "analyse",
-        analyse_file,
-        {image.image_id: AnalyseTask(image, folder, resolved.settings, basis) for image in images},
-    )
-    done = [image.image_id for image in images if analysed[image.image_id].failure is None]
-    return _finish(folder, images, done, analysed, resolved, book)
+    tasks = {image.image_id: AnalyseTask(image, folder, resolved.settings, basis) for image in images}
+    with hire(jobs, len(images), progress) as foreman:
+        analysed = foreman.carry_out("analyse", analyse_file, tasks)
+        done = [image.image_id for image in images if analysed[image.image_id].failure is None]
+        return _finish(folder, images, done, analysed, resolved, foreman)
 
 
 def regrade(
@@ -203,8 +198,8 @@ def regrade(
     InputError, SettingsError
         If the folder holds no finished run, or the profile is unknown.
     """
-    content, resolved = read_run(run_folder, profile=profile)
-    check_settings(resolved.settings)
+    content, resolved = _read_run(run_folder, profile=profile)
+    _check_settings(resolved.settings)
     if out is not None:
         open_run_folder(out)
         shutil.copytree(run_folder, out, dirs_exist_ok=True)
@@ -214,40 +209,38 @@ def regrade(
         row["image"]: Failure(**row) for row in pl.read_csv(folder.failures, infer_schema=False).to_dicts()
     }
     folder.manifest.unlink(missing_ok=True)
-    book = _Book(jobs=jobs or available_cores(), progress=progress)
 
     basis = analysis_basis(resolved.settings)
     ready = [image for image in images if image.image not in earlier]
-    rezoned = book.carry_out(
-        "grade",
-        rezone_image,
-        {
-            image.image_id: RezoneTask(image.image, image.image_id, folder, resolved.settings, basis)
-            for image in ready
-        },
-    )
-    failed = {
+    outcomes = {
         image.image_id: Outcome(failure=earlier[image.image]) for image in images if image.image in earlier
     }
-    done = [image.image_id for image in ready if rezoned[image.image_id].failure is None]
-    return _finish(folder, images, done, rezoned | failed, resolved, book)
+    tasks = {
+        image.image_id: RezoneTask(image.image, image.image_id, folder, resolved.settings, basis)
+        for image in ready
+    }
+    with hire(jobs, len(images), progress) as foreman:
+        outcomes |= foreman.carry_out("grade", rezone_image, tasks)
+        done = [image.image_id for image in ready if outcomes[image.image_id].failure is None]
+        return _finish(folder, images, done, outcomes, resolved, foreman)
 
 
-def resolve(settings: Settings | Resolved | None) -> Resolved:
+def _resolve(settings: Settings | Resolved | None) -> Resolved:
     """Return settings with their origins, whatever form they were given in."""
     if isinstance(settings, Resolved):
         return settings
     return load_settings(overrides=settings.model_dump() if settings else None)
 
 
-def check_settings(settings: Settings) -> None:
+def _check_settings(settings: Settings) -> None:
     """Raise SettingsError for a profile or detector that does not exist, before anything is written."""
     if settings.grading.profile != "auto":
         load_profile(settings.grading.profile)
-    if settings.detection.detector not in detector_names():
+    load_detector(settings.detection.detector)
+    if settings.output.arrays == "hdf5" and importlib.util.find_spec("h5py") is None:
         raise SettingsError(
-            f"unknown detector {settings.detection.detector!r}",
-            hint=f"Known: {', '.join(detector_names())}.",
+            "output.arrays: hdf5 needs the package h5py, which is not installed",
+            hint="pip install 'endface[hdf5]', or use npz.",
         )
 
 
@@ -260,15 +253,15 @@ def _finish(
     done: Sequence[str],
     outcomes: dict[str, Outcome],
     resolved: Resolved,
-    book: _Book,
+    foreman: Foreman,
 ) -> RunSummary:
     """Judge all images together, draw what depends on it, write tables and manifest."""
     settings = resolved.settings
-    with book.timed("judge"):
+    with foreman.timed("judge"):
         records = [_record(folder, image_id) for image_id in done]
         judgement = judge(records, settings)
     tasks = _draw_tasks(folder, done, judgement, settings)
-    drawn = book.carry_out("draw", draw_image, tasks)
+    drawn = foreman.carry_out("draw", draw_image, tasks)
     failures = {
         image.image_id: failure
         for image in images
@@ -276,6 +269,7 @@ def _finish(
         if failure is not None
     }
     tables = _write_tables(folder, judgement, failures.values(), settings)
+    _write_exports(folder, settings)
     keep = [path for image_id in done for path in analysed_files(folder, image_id, settings)]
     keep += [path for task in tasks.values() for path in drawn_files(task)]
     n_removed = sweep(folder, [*keep, *tables])
@@ -285,7 +279,7 @@ def _finish(
         judgement,
         resolved,
         failed={image_id: failure.stage for image_id, failure in failures.items()},
-        timings=book.timings(),
+        timings=foreman.timings(),
     )
     write_json(folder.manifest, content)
     return RunSummary(
@@ -297,7 +291,7 @@ def _finish(
         n_removed=n_removed,
         verdicts=content["counts"]["verdicts"],
         failures=tuple(failures.values()),
-        seconds=book.seconds,
+        seconds=foreman.seconds,
     )
 
 
@@ -346,7 +340,21 @@ def _write_tables(
     return list(written)
 
 
-def read_run(run_folder: str | Path, *, profile: str | None = None) -> tuple[dict[str, Any], Resolved]:
+def _write_exports(folder: RunFolder, settings: Settings) -> None:
+    """Write the exports asked for, and remove those of earlier settings."""
+    chosen = settings.output
+    shutil.rmtree(folder.exports, ignore_errors=True)
+    if chosen.label_folders:
+        labels_folder.write(folder.root, folder.exports / "labels")
+    if chosen.combined_masks:
+        combined_masks.write(folder.root, folder.exports / "combined_masks")
+    if chosen.arrays == "npz":
+        arrays.write(folder.root, folder.exports / "arrays.npz")
+    elif chosen.arrays == "hdf5":
+        arrays.write(folder.root, folder.exports / "arrays.h5", container="hdf5")
+
+
+def _read_run(run_folder: str | Path, *, profile: str | None = None) -> tuple[dict[str, Any], Resolved]:
     """Return the manifest of a finished run and its settings, with another profile where one is given."""
     root = Path(run_folder)
     if not is_run_folder(root):
@@ -367,54 +375,3 @@ def read_run(run_folder: str | Path, *, profile: str | None = None) -> tuple[dic
     settings = load_settings(overrides=values).settings
     keys = flatten(settings.model_dump())
     return content, Resolved(settings, {key: origins.get(key, "default") for key in keys})
-
-
-class _Book:
-    """Carries tasks out and keeps the time."""
-
-    def __init__(self, *, jobs: int, progress: Progress | None) -> None:
-        self.jobs = jobs
-        self.seconds: dict[str, float] = {}
-        self._progress = progress or (lambda stage, done, total: None)
-        self._started = datetime.now(UTC)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Note how long a stage takes."""
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = round(time.perf_counter() - start, 3)
-
-    def carry_out(
-        self, stage: str, function: Callable[[_Task], Outcome], tasks: dict[str, _Task]
-    ) -> dict[str, Outcome]:
-        """Apply a function to all tasks; returns outcomes by image_id."""
-        outcomes: dict[str, Outcome] = {}
-        engine = make_engine(min(self.jobs, len(tasks)))
-        ids = {id(task): image_id for image_id, task in tasks.items()}
-        with self.timed(stage):
-            self._progress(stage, 0, len(tasks))
-            for task, result in engine.map(function, tasks.values()):
-                outcomes[ids[id(task)]] = _lost(task, stage) if isinstance(result, WorkerLost) else result
-                self._progress(stage, len(outcomes), len(tasks))
-        return outcomes
-
-    def timings(self) -> dict[str, Any]:
-        """Return what may differ between two equal runs."""
-        return {
-            "started": self._started.isoformat(timespec="seconds"),
-            "jobs": self.jobs,
-            "seconds": self.seconds,
-        }
-
-
-def _lost(task: AnalyseTask | DrawTask | RezoneTask, stage: str) -> Outcome:
-    image = task.source.image if isinstance(task, AnalyseTask) else task.image
-    return Outcome(
-        failure=Failure(
-            image,
-            stage,
-            "the process that worked on this image died",
-            "Perhaps memory ran out: use fewer --jobs, or lower max_megapixels.",
-        )
-    )

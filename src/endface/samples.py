@@ -397,8 +397,10 @@ def _not_an_image(data: bytes, source: str) -> InputError:
     known = {b"%PDF": "a PDF", b"PK\x03\x04": "a ZIP archive", b"GIF8": "a GIF", b"\x89HDF": "an HDF5 file"}
     found = next((name for magic, name in known.items() if head.startswith(magic)), "")
     if not found:
-        text = all(byte in b"\t\n\r\f" or byte >= 32 for byte in head) and b"\x00" not in head
-        found = "text" if text else f"bytes {head[:4].hex(' ')} ..."
+        # the last letter may be cut
+        text = head.decode("utf-8", "replace")[:-1]
+        is_text = "\ufffd" not in text and all(letter.isprintable() or letter.isspace() for letter in text)
+        found = "text" if is_text else f"bytes {head[:4].hex(' ')} ..."
     return InputError(
         f"{source}: expected an image (PNG, JPEG, BMP, TIFF, PGM or WebP), found {found}",
         hint="The file is no image whatever its name says, or its header is damaged; export it again.",

@@ -60,7 +60,7 @@ um_per_px_x             | float | um | pixel pitch along x
 um_per_px_y             | float | um | pixel pitch along y
 calibration             | str   |    | where the pitch comes from: settings, cladding or unknown
 core_offset_um          | float | um | distance of the core's centre from that of the cladding
-concentricity_error_pct | float | %  | that distance in per cent of the cladding radius
+concentricity_error_pct | float | %  | that distance in per cent of the cladding diameter
 focus_score             | float |    | 0 blurred to 1 sharp
 quality_flags           | str   |    | what makes the image doubtful, separated by '; '
 notes                   | str   |    | what was done while reading, separated by '; '
@@ -141,6 +141,8 @@ def conform(table: pl.DataFrame, columns: tuple[Column, ...], *, extra: bool = T
     import polars as pl
 
     types = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}
+    if not table.width:
+        return pl.DataFrame(schema={column.name: types[column.type] for column in columns})
     named = [
         pl.col(column.name).cast(types[column.type])
         if column.name in table.columns

@@ -36,8 +36,9 @@ def score_severity(
     Parameters
     ----------
     table : polars.DataFrame
-        One row per defect with `type`, `iec_zone`, `diameter_um`, `width_um`, `length_um`, `contrast`; where sizes
-        in um are null, `diameter_px` or `area_px` or the box (`width_px`, `height_px`) stand in.
+        One row per defect with `type`, `iec_zone`, `diameter_um`, `width_um`, `length_um`, `contrast`;
+        where sizes in um are null, `diameter_px`, `length_px`, `area_px` or the box (`width_px`,
+        `height_px`) stand in.
     size_um, length_um, contrast : float
         Values that score half of their term.
     class_weights, zone_weights : mapping of str to float, optional
@@ -60,13 +61,15 @@ def score_severity(
     >>> score_severity(pits, zone_weights={"D": 0.5}).rows()
     [(50.0, 'medium'), (25.0, 'low')]
     """
+    if table.is_empty():
+        return pl.DataFrame(schema={"severity_score": pl.Float64, "severity_level": pl.String})
     has_um = numbers(table, "diameter_um").is_not_null()
     box = pl.max_horizontal(numbers(table, "width_px"), numbers(table, "height_px"))
     round_px = (numbers(table, "area_px") * (4.0 / math.pi)).sqrt()
     diameter_px = pl.coalesce(numbers(table, "diameter_px"), round_px, box)
     # a line of a given area and length is as wide as one divided by the other
     length_px = pl.coalesce(numbers(table, "length_px"), box)
-    width_px = pl.coalesce(numbers(table, "width_px_mean"), numbers(table, "area_px") / length_px)
+    width_px = numbers(table, "area_px") / length_px
 
     def half(value: pl.Expr, at: float) -> pl.Expr:
         return (value / (value + at)).fill_null(0.0).fill_nan(0.0)

@@ -224,7 +224,7 @@ def record_key(digest: str, basis: str) -> str:
 
 def drawn_files(task: DrawTask) -> list[Path]:
     """Return the files that `draw_image` writes."""
-    files = [task.folder.mask(task.image_id, "mask")]
+    files = [task.folder.mask(task.image_id, "mask"), task.folder.drawn(task.image_id)]
     if task.settings.output.overlays:
         files.append(task.folder.overlay(task.image_id))
     return files + [task.folder.patch(name, kind, level) for _, name, kind, level in task.defects]
@@ -255,16 +255,19 @@ def class_mask(instances: NDArray[np.uint16], types: dict[int, str]) -> NDArray[
 
 
 def iec_columns(instances: NDArray[np.uint16], iec: NDArray[np.uint8], defects: pl.DataFrame) -> pl.DataFrame:
-    """Return the defect table with the columns on IEC zones made anew from another map."""
+    """Return the defect table with its columns on IEC zones made anew from another map."""
     boxes = instance_boxes(instances)
     rows = []
     for number, x, y in defects.select("instance", "centroid_x_px", "centroid_y_px").iter_rows():
-        box = boxes[number]
-        mask = instances[box] == number
-        rows.append(iec_zones_touched(iec[box], mask, x - box[1].start, y - box[0].start))
-    return defects.with_columns(
-        pl.DataFrame(rows, schema=defects.select("iec_zone", "iec_zone_centroid", "iec_zones").schema)
-    )
+        rows_px, cols_px = np.nonzero(instances[boxes[number]] == number)
+        top, left = boxes[number][0].start, boxes[number][1].start
+        codes = iec[rows_px + top, cols_px + left]
+        nearest = int(np.argmin((rows_px + top - y) ** 2 + (cols_px + left - x) ** 2))
+        touched = [zone.name for zone in IecZone if zone and zone in codes] or ["outside"]
+        centre = IecZone(int(codes[nearest]))
+        rows.append((touched[0], centre.name if centre else "outside", ";".join(touched)))
+    names = ("iec_zone", "iec_zone_centroid", "iec_zones")
+    return defects.with_columns(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row"))
 
 
 def instance_boxes(instances: NDArray[np.uint16]) -> dict[int, tuple[slice, slice]]:

@@ -98,6 +98,11 @@ class RunFolder:
         return self.root / "clusters" / "clusters.csv"
 
     @property
+    def exports(self) -> Path:
+        """Folder of the optional exports."""
+        return self.root / "exports"
+
+    @property
     def failures(self) -> Path:
         """Table of what could not be done."""
         return self.root / "failures.csv"
@@ -147,13 +152,14 @@ def sweep(folder: RunFolder, keep: Iterable[Path]) -> int:
     """Delete files of earlier runs and leftovers of a killed one; return how many were deleted."""
     kept = {str(path) for path in keep}
     removed = 0
-    for name in _FOLDERS:
+    for name in set(_FOLDERS) - {"exports"}:
         for here, _, files in os.walk(folder.root / name, topdown=False):
             for file in files:
                 path = Path(here) / file
                 if str(path) not in kept:
                     path.unlink()
-                    removed += 1
+                    # the sheets of clusters belong to the report, which makes them anew
+                    removed += name != "clusters"
             with contextlib.suppress(OSError):
                 Path(here).rmdir()
     for leftover in folder.root.glob(".*.tmp"):
@@ -187,7 +193,8 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
     """Write a table as CSV or parquet, by suffix."""
     buffer = io.BytesIO()
     if path.suffix == ".csv":
-        table.write_csv(buffer)
+        # an empty text is as good as none, and easier on the eye without its quotes
+        table.with_columns(pl.selectors.string().replace("", None)).write_csv(buffer)
     else:
         table.write_parquet(buffer, compression="zstd", statistics=False)
     write_bytes(path, buffer.getvalue())

@@ -11,9 +11,10 @@ from endface.annotation import AnatomyZone, DefectClass
 from endface.errors import SettingsError
 from endface.imaging.ellipse import Ellipse
 from endface.synthesis import PRESETS, render_endface, render_of_set
-from endface.synthesis.defects import Drawing, pit, scratch, scratch_path
+from endface.synthesis.defects import Drawing, pit
 from endface.synthesis.draws import PlannedDefect
-from endface.synthesis.scene import SUPPORT_NOISE, SUPPORT_SHARE
+from endface.synthesis.line_defects import scratch, scratch_path
+from endface.synthesis.stage import SUPPORT_NOISE, SUPPORT_SHARE
 
 STILL = replace(
     PRESETS["clinic"], defocus_px=(0.0, 0.0), tilt=(0.0, 0.0), optics_spots=(0, 0)
@@ -21,7 +22,7 @@ STILL = replace(
 
 
 def edge_radii(image: np.ndarray, ellipse: Ellipse, *, count: int = 180) -> tuple[np.ndarray, np.ndarray]:
-    """Sub-pixel position of the steepest slope along rays, in pixels from the ellipse, and the rays' angles."""
+    """Sub-pixel position of the steepest slope along rays, in pixels from the ellipse, and the angles."""
     angles = np.linspace(0.0, 2.0 * math.pi, count, endpoint=False)
     offsets = np.arange(-6.0, 6.01, 0.05)
     factor = 1.0 + offsets[None, :] / ellipse.radius_px
@@ -124,12 +125,12 @@ def test_what_a_defect_changes_lies_inside_its_mask(plain_instrument, plain_look
     if kind == "pit":
         drawing = pit(rng, plain_frame, x_um=20.0, y_um=20.0, diameter_um=5.0)
     else:
-        path = scratch_path(rng, x_um=5.0, y_um=9.0, length_um=90.0, angle_rad=1.0, bend_rad=0.3)
+        path = scratch_path(rng, x_um=30.0, y_um=9.0, length_um=60.0, angle_rad=1.0, bend_rad=0.3)
         drawing = scratch(rng, plain_frame, path, width_um=1.0, profile="dark")
     rendered = one_defect(drawing, plain_instrument, plain_look, plain_frame)
     item, support = rendered.truth.defects[0], rendered.truth.instances == 1
     threshold = max(SUPPORT_SHARE * abs(item.contrast_gray), SUPPORT_NOISE * item.noise_gray)
-    size = np.abs(rendered.difference)
+    size = np.maximum(-rendered.difference, 0.0)  # both are dark: bright rims do not count
     assert size[~support].max() < threshold <= size[support].min() + 1e-4
     # the file shows the difference, up to rounding of two images
     change = rendered.image.astype(float) - rendered.clean.astype(float)
@@ -149,10 +150,12 @@ def test_a_scratch_has_the_signal_to_noise_ratio_it_was_given(plain_instrument, 
 
 
 def test_a_small_spot_needs_more_contrast_than_a_large_one(plain_instrument, plain_look, plain_frame):
-    items = []
-    for diameter in (0.6, 4.0):
-        drawing = pit(np.random.default_rng(1), plain_frame, x_um=-75.0, y_um=3.0, diameter_um=diameter)
-        items.append(one_defect(drawing, plain_instrument, plain_look, plain_frame, snr=3.0).truth.defects[0])
+    items, instrument = [], replace(plain_instrument, blur_x_px=0.7, blur_y_px=0.7)
+    for diameter in (0.3, 4.0):
+        drawing = pit(
+            np.random.default_rng(1), plain_frame, x_um=-75.0, y_um=3.0, diameter_um=diameter, rim=0.0
+        )
+        items.append(one_defect(drawing, instrument, plain_look, plain_frame, snr=3.0).truth.defects[0])
     assert abs(items[0].contrast_gray) > 1.1 * abs(items[1].contrast_gray)
     assert items[0].snr == pytest.approx(items[1].snr, rel=0.01)
 

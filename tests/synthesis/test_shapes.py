@@ -22,7 +22,7 @@ def test_coverage_sums_to_the_area_wherever_the_ellipse_lies(semi, flat, angle, 
     x, y = frame.grid((0, 0, 64, 64))
     distance = ellipse_distance(x, y, semi_major_um=semi, semi_minor_um=flat * semi, angle_rad=angle)
     area = float(coverage(distance, pitch_um=0.5).sum()) * 0.25
-    assert area == pytest.approx(math.pi * semi * semi * flat, rel=0.02)
+    assert area == pytest.approx(math.pi * semi * semi * flat, rel=0.03)
 
 
 def test_polyline_distance_is_that_of_the_nearest_segment():

@@ -39,7 +39,7 @@ def coco_scenes(raw: dict[str, Any], *, source: str = "COCO") -> dict[str, Calla
         grouped: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for item in raw["annotations"]:
             grouped[item["image_id"]].append(item)
-        scenes = {}
+        scenes: dict[str, Callable[[], TruthScene]] = {}
         for image in raw["images"]:
             name = "__".join(PurePosixPath(str(image["file_name"])).with_suffix("").parts)
             if name in scenes:
@@ -113,7 +113,7 @@ def _mask(segmentation: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
     mask = np.zeros(shape, bool)
     for ring in segmentation:
         points = np.asarray(ring, np.float64).reshape(-1, 2) - 0.5  # COCO counts from the pixel's corner
-        rows, cols = polygon(points[:, 1], points[:, 0], shape)
+        rows, cols = polygon(points[:, 1], points[:, 0], shape)  # type: ignore[no-untyped-call]
         mask[rows, cols] = True
     return mask
 

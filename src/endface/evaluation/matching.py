@@ -1,8 +1,8 @@
 """Which true defects were found and which finds are false: the one matching used by every metric.
 
-Knows masks and thresholds only. The rule: a scratch is found when half its centre line lies within 3 px of a
-find; anything else when 30 % of it is covered by finds; a find is false when less than 20 % of it touches a true
-defect (grown by 4 px) or an area that was left open.
+Knows masks and thresholds only. The rule: a scratch is found when half its centre line lies within 3 px of
+finds; anything else when 30 % of it is covered by finds; a find is false when less than 20 % of it touches a
+true defect (grown by 4 px) or an area that was left open.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class MatchRule:
     blob_reach_px, blob_share : float
         The same for the pixels of everything else; 0 px means covered.
     grow_px, touch_share : float
-        A find is false when less than this share of it lies on a truth grown by `grow_px`, or on an open area.
+        A find is false when less than this share of it lies on grown truth or an open area.
     """
 
     line_reach_px: float = 3.0

@@ -76,18 +76,20 @@ def fit_pod(sizes: ArrayLike, found: ArrayLike, *, confidence: float = 0.95) -> 
     size, hit = np.asarray(sizes, np.float64).ravel(), np.asarray(found, bool).ravel()
     if size.shape != hit.shape or not (size > 0).all():
         raise ValueError("expected as many sizes as hits, all sizes greater than 0")
-    limits = (float(size.min()), float(size.max())) if len(size) else (None, None)
+    low, high = (float(size.min()), float(size.max())) if len(size) else (None, None)
+    n_hits = int(np.count_nonzero(hit))
     reason = _why_not(size, hit)
     if reason:
-        return Pod(len(size), int(hit.sum()), None, None, None, None, *limits, reason)
+        return Pod(len(size), n_hits, None, None, None, None, low, high, reason)
     logs = np.log(size)
     b0, b1, best = _fit_logistic(logs, hit)
     if b1 <= 0:
         reason = "larger ones are not found more often"
-        return Pod(len(size), int(hit.sum()), b0, b1, None, None, *limits, reason)
+        return Pod(len(size), n_hits, b0, b1, None, None, low, high, reason)
     x90 = (_LOGIT_90 - b0) / b1
     bound = _upper_bound(logs, hit, x90, best, confidence)
-    return Pod(len(size), int(hit.sum()), b0, b1, _exp(x90), None if bound is None else _exp(bound), *limits)
+    a90_95 = None if bound is None else _exp(bound)
+    return Pod(len(size), n_hits, b0, b1, _exp(x90), a90_95, low, high)
 
 
 def _why_not(size: NDArray[np.float64], hit: NDArray[np.bool_]) -> str:

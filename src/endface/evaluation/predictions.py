@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from endface.annotation import Decision
 from endface.errors import FormatError, InputError
-from endface.evaluation.masks import read_codes
 from endface.imaging.ellipse import Ellipse
+from endface.store import RunFolder, read_json, read_png
+
+T = TypeVar("T")
 
 _HINT = "Give the folder that `endface run ... -o FOLDER` wrote."
 
@@ -37,9 +42,9 @@ class FoundImage:
     cladding: Ellipse | None
     core: Ellipse | None
     um_per_px: tuple[float, float] | None
-    verdict: str
+    verdict: Decision
     profile: str
-    defects: tuple[FoundDefect, ...]
+    defects: tuple[FoundDefect, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -49,10 +54,11 @@ class RunResults:
     folder: Path
     images: dict[str, FoundImage]
     failed: frozenset[str]
+    profile_setting: str = ""
 
     def instances(self, image_id: str) -> NDArray[np.integer]:
         """Return the (H, W) instance map of an image."""
-        return read_codes(self.folder / "pixel_level" / "masks" / f"{image_id}_instances.png")
+        return read_png(RunFolder(self.folder).mask(image_id, "instances"))
 
 
 def read_run(folder: Path) -> RunResults:
@@ -65,21 +71,20 @@ def read_run(folder: Path) -> RunResults:
     FormatError
         If a table lacks a column or holds a value of the wrong type.
     """
-    labels = _rows(folder / "image_level" / "image_labels.csv")
+    paths = RunFolder(folder)
     defects: dict[str, list[FoundDefect]] = {}
-    index = folder / "defect_library" / "defect_library_index.csv"
-    for line, row in enumerate(_rows(index), start=2):
-        defects.setdefault(row["image_id"], []).append(_checked(index, line, row, _defect))
-    images = {}
-    table = folder / "image_level" / "image_labels.csv"
-    for line, row in enumerate(labels, start=2):
-        found = tuple(defects.get(row["image_id"], ()))
-        images[row["image_id"]] = _checked(table, line, row, lambda r, found=found: _image(r, found))
-    failures = folder / "failures.csv"
-    failed = frozenset(row["image"] for row in _rows(failures)) if failures.exists() else frozenset()
+    for image_id, defect in _table(paths.defect_index.with_suffix(".csv"), _defect):
+        defects.setdefault(image_id, []).append(defect)
+    images = {
+        image_id: replace(image, defects=tuple(defects.get(image_id, ())))
+        for image_id, image in _table(paths.image_labels.with_suffix(".csv"), _image)
+    }
+    failed = (
+        frozenset(row["image"] for row in _rows(paths.failures)) if paths.failures.exists() else frozenset()
+    )
     if not images and not failed:
         raise InputError(f"{folder}: expected a run with images, found an empty one", hint=_HINT)
-    return RunResults(folder, images, failed)
+    return RunResults(folder, images, failed, _profile_setting(paths))
 
 
 def names_of(image: str) -> tuple[str, str]:
@@ -95,14 +100,25 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _checked(path, line, row, build):  # type: ignore[no-untyped-def]
-    try:
-        return build(row)
-    except (KeyError, ValueError, TypeError) as error:
-        raise FormatError(
-            f"{path}, line {line}: expected the columns of the contract, found {type(error).__name__}: {error}",
-            hint=_HINT,
-        ) from error
+def _table(path: Path, build: Callable[[dict[str, str]], T]) -> Iterator[tuple[str, T]]:
+    """Yield (image_id, what `build` makes of the row), naming file and line of a row it cannot use."""
+    for line, row in enumerate(_rows(path), start=2):
+        try:
+            yield row["image_id"], build(row)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise FormatError(
+                f"{path}, line {line}: expected the columns of a run, found {type(error).__name__}: {error}",
+                hint=_HINT,
+            ) from error
+
+
+def _profile_setting(paths: RunFolder) -> str:
+    """Profile the run was asked for, '' where its manifest does not tell."""
+    if not paths.manifest.is_file():
+        return ""
+    settings = read_json(paths.manifest).get("settings")
+    grading = settings.get("grading") if isinstance(settings, dict) else None
+    return str(grading.get("profile", "")) if isinstance(grading, dict) else ""
 
 
 def _defect(row: dict[str, str]) -> FoundDefect:
@@ -115,7 +131,7 @@ def _defect(row: dict[str, str]) -> FoundDefect:
     )
 
 
-def _image(row: dict[str, str], defects: tuple[FoundDefect, ...]) -> FoundImage:
+def _image(row: dict[str, str]) -> FoundImage:
     pitch = (_number(row["um_per_px_x"]), _number(row["um_per_px_y"]))
     return FoundImage(
         image=row["image"],
@@ -124,9 +140,8 @@ def _image(row: dict[str, str], defects: tuple[FoundDefect, ...]) -> FoundImage:
         cladding=_ellipse(row, "cladding"),
         core=_ellipse(row, "core"),
         um_per_px=None if pitch[0] is None or pitch[1] is None else (pitch[0], pitch[1]),
-        verdict=row["pass_fail"],
+        verdict=Decision(row["pass_fail"]),
         profile=row["profile"],
-        defects=defects,
     )
 
 

@@ -1,4 +1,4 @@
-"""How well scores rank finds (average precision, AUPRO) and how well pixels agree; no files, no images' names."""
+"""How well scores rank finds (average precision, AUPRO) and how well pixels agree; arrays only."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def aupro(
     negative_px: int,
     limit: float = 0.3,
 ) -> float | None:
-    """Return the area under per-region overlap against the false-positive rate, up to `limit`, scaled to 0..1.
+    """Return the area under per-region overlap against false-positive rate up to `limit`, scaled to 0..1.
 
     A pixel's score is that of the find it belongs to, so the curve is a staircase over the finds. Beyond the
     last find it is held flat: where nothing was scored no overlap is credited.

@@ -10,16 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from endface.annotation import DefectClass
 from endface.errors import FormatError
-from endface.evaluation.masks import read_codes
 from endface.evaluation.scenes import TrueSizes, TruthDefect, TruthScene, class_of_kind, defect_of_mask
 from endface.imaging.ellipse import Ellipse
+from endface.store import read_png
 
 
 def is_rendered(raw: object) -> bool:
     """Tell whether parsed JSON is rendered truth."""
-    return isinstance(raw, dict) and {"defects", "cladding"} <= raw.keys()
+    return isinstance(raw, dict) and {"schema_version", "defects", "zones"} <= raw.keys()
 
 
 def read_rendered(path: Path, *, visible_snr: float = 2.2) -> TruthScene:
@@ -32,7 +31,7 @@ def read_rendered(path: Path, *, visible_snr: float = 2.2) -> TruthScene:
     FormatError
         If one of the two files is missing or broken, or they do not fit together.
     """
-    instances = read_codes(path.with_name(f"{path.stem}_instances.png"))
+    instances = read_png(path.with_name(f"{path.stem}_instances.png"))
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         return _scene(path.stem, raw, instances, visible_snr)
@@ -54,7 +53,7 @@ def _scene(name: str, raw: dict[str, Any], instances: NDArray[np.integer], visib
         snr = _number(item.get("snr"))
         defect = defect_of_mask(
             np.asarray(instances[box] == number),
-            defect_class=_class(item),
+            defect_class=class_of_kind(str(item["class"])),
             kind=str(item.get("kind", item["class"])),
             x_px=box[1].start,
             y_px=box[0].start,
@@ -65,29 +64,24 @@ def _scene(name: str, raw: dict[str, Any], instances: NDArray[np.integer], visib
         )
         if defect is not None:
             defects.append(defect)
+    zones = raw["zones"]
     return TruthScene(
         image_id=name,
         shape=(instances.shape[0], instances.shape[1]),
         defects=tuple(defects),
         has_zones=True,
-        cladding=_ellipse(raw["cladding"]),
-        core=_ellipse(raw.get("core")),
-        core_visible=str(raw.get("core_visible", "clear")),
+        cladding=_ellipse(zones["cladding"]),
+        core=_ellipse(zones["core"]),
+        core_visible=str(zones["core"]["state"]),
         um_per_px=(float(raw["um_per_px_x"]), float(raw["um_per_px_y"])),
         n_empty=len(raw["defects"]) - len(defects),
         source="rendered",
     )
 
 
-def _class(item: dict[str, Any]) -> DefectClass:
-    return class_of_kind(str(item["class"]))
-
-
 def _number(value: object) -> float | None:
     return None if value is None else float(str(value))
 
 
-def _ellipse(item: dict[str, float] | None) -> Ellipse | None:
-    if item is None:
-        return None
-    return Ellipse(item["cx_px"], item["cy_px"], item["rx_px"], item["ry_px"])
+def _ellipse(item: dict[str, Any]) -> Ellipse:
+    return Ellipse(*(float(item[key]) for key in ("cx_px", "cy_px", "rx_px", "ry_px")))

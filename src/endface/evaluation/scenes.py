@@ -48,6 +48,8 @@ class TruthDefect:
         Pixels of the whole defect within its box, whose top-left pixel is (`y_px`, `x_px`).
     sizes : TrueSizes
         As far as the truth tells.
+    line_px : (N, 2) float64 ndarray or None
+        The polyline (x, y) a scratch was drawn as.
     """
 
     defect_class: DefectClass
@@ -58,11 +60,18 @@ class TruthDefect:
     x_px: int
     y_px: int
     sizes: TrueSizes = TrueSizes()
+    line_px: NDArray[np.float64] | None = None
 
     @property
     def is_line(self) -> bool:
         """Whether it is matched by its centre line."""
         return self.defect_class is DefectClass.SCRATCH
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        """Slices (rows, cols) that cut the box out of the image."""
+        height, width = self.body.shape
+        return (slice(self.y_px, self.y_px + height), slice(self.x_px, self.x_px + width))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -157,7 +166,7 @@ def defect_of_mask(
         defect_class,
         kind,
         certainty,
-        np.argwhere(probe) + (y_px, x_px),
+        np.argwhere(probe) + np.array([y_px, x_px]),
         body,
         x_px,
         y_px,
@@ -212,7 +221,7 @@ def _blob(item: LabelBlob, shape: tuple[int, int]) -> TruthDefect | None:
         class_of_kind(item.kind),
         item.kind,
         item.certainty,
-        np.argwhere(body) + (y_px, x_px),
+        np.argwhere(body) + np.array([y_px, x_px]),
         body,
         x_px,
         y_px,

@@ -86,7 +86,9 @@ def _coco(file: Path, raw: dict[str, Any]) -> TruthSource:
 def _json_files(folder: Path) -> list[Path]:
     inner = folder / "truth"
     place = inner if inner.is_dir() else folder
-    return sorted(file for file in place.glob("*.json") if file.name not in ("manifest.json", "run.json"))
+    return sorted(
+        file for file in place.glob("*.json") if file.name not in ("index.json", "manifest.json", "run.json")
+    )
 
 
 def _parse(file: Path) -> dict[str, Any]:

@@ -150,7 +150,8 @@ ZONE_LABEL_COLUMNS: tuple[Column, ...] = (
     Column("defect_area_frac", "float", "", "share of the zone covered by defects"),
     Column("largest_defect_um", "float", "um", "largest diameter among them"),
     Column("worst_type", "str", "", "type of the defect of highest severity"),
-    Column("worst_severity", "float", "", "highest severity score, 0 to 100"),
+    Column("worst_severity", "str", "", "severity level of that defect: low, medium or high"),
+    Column("worst_severity_score", "float", "", "its severity score, 0 to 100"),
 )
 
 

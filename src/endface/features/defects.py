@@ -17,7 +17,7 @@ from endface.annotation import AnatomyZone, Defect, IecZone, Zones, instance_map
 from endface.features.columns import DEFECT_COLUMNS, to_table
 from endface.imaging.contrast import Contrast, measure_contrast
 from endface.imaging.linewidth import photometric_width
-from endface.imaging.shape import Shape, measure_shape
+from endface.imaging.shape import Shape, measure_shape, set_pixels
 from endface.imaging.skeleton import Centerline, trace
 from endface.imaging.texture import measure_texture
 
@@ -39,6 +39,7 @@ class _Scene:
 
     gray: NDArray[np.float32]
     zones: Zones
+    anatomy: NDArray[np.uint8]
     iec: NDArray[np.uint8]
     blocked: NDArray[np.uint8]
     quantum: float
@@ -103,15 +104,17 @@ def measure_defects(
     if not defects:
         return to_table([], DEFECT_COLUMNS)
     blocked = (instance_map(defects, zones.shape) > 0) | ~zones.valid
-    gray = np.ascontiguousarray(image, np.float32)
+    # writable and contiguous: compiled functions would be compiled anew for every other kind of array
+    gray = np.require(image, np.float32, ["C", "W"])
     whole = np.issubdtype(image.dtype, np.integer)
     top = float(gray.max())
     scene = _Scene(
         gray=gray,
         zones=zones,
+        anatomy=np.require(zones.anatomy, np.uint8, ["C", "W"]),
         iec=iec,
         blocked=blocked.astype(np.uint8),
-        quantum=1.0 / math.sqrt(12.0) if whole else 1e-4 * abs(top),
+        quantum=1.0 / math.sqrt(12.0) if whole else max(1e-4 * abs(top), 1e-12),
         floor=max(abs(top) / 255.0, 1e-12),
     )
     return to_table(
@@ -120,12 +123,18 @@ def measure_defects(
 
 
 def _measure(scene: _Scene, number: int, defect: Defect) -> dict[str, object]:
-    shape = measure_shape(defect.mask, spacing=scene.spacing)
-    line = trace(defect.mask, spacing=scene.spacing)
-    rows, cols = np.nonzero(defect.mask)
+    rows, cols = pixels = set_pixels(defect.mask)
+    shape = measure_shape(defect.mask, spacing=scene.spacing, pixels=pixels)
+    line = trace(defect.mask, spacing=scene.spacing, pixels=pixels)
     rows, cols = rows + defect.y_px, cols + defect.x_px
     contrast = measure_contrast(
-        scene.gray, scene.zones.anatomy, scene.blocked, defect.mask, top=defect.y_px, left=defect.x_px
+        scene.gray,
+        scene.anatomy,
+        scene.blocked,
+        defect.mask,
+        top=defect.y_px,
+        left=defect.x_px,
+        pixels=pixels,
     )
     return {
         "instance": number,

@@ -39,10 +39,6 @@ class PixelMaps:
     lbp: NDArray[np.uint8]
     zone: NDArray[np.uint8]
 
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return the maps by name, as they are saved."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
 
 def pixel_maps(image: NDArray[np.generic], zones: Zones) -> PixelMaps:
     """Compute the feature maps of every pixel.

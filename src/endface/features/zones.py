@@ -83,7 +83,8 @@ def label_zones(zone_table: pl.DataFrame, defect_table: pl.DataFrame) -> pl.Data
     zone_table : polars.DataFrame
         Columns of `ZONE_COLUMNS`; with `image_id` where it holds more than one image.
     defect_table : polars.DataFrame
-        Columns of `DEFECT_COLUMNS` and `type`; `image_id` likewise; `severity_score` where known.
+        Columns of `DEFECT_COLUMNS` and `type`; `image_id` likewise; `severity_score`,
+        `severity_level` where known.
 
     Returns
     -------
@@ -92,43 +93,43 @@ def label_zones(zone_table: pl.DataFrame, defect_table: pl.DataFrame) -> pl.Data
         the count of defects that belong to the zone, the former one kept as `n_defects_touching`.
     """
     key = ["image_id", "zone"] if "image_id" in zone_table.columns else ["zone"]
-    severity = (
-        pl.col("severity_score") if "severity_score" in defect_table.columns else pl.lit(None, pl.Float64)
-    )
-    found = (
-        defect_table.rename({"anatomy_zone": "zone"})
-        .with_columns(severity.cast(pl.Float64).alias("worst_severity"))
-        # the largest wins among equally severe ones, then the first: the result must not depend on row order
-        .sort(
-            [*key, "worst_severity", "area_px", "instance"],
-            descending=[False] * len(key) + [True, True, False],
-            nulls_last=True,
-        )
-        .group_by(key, maintain_order=True)
-        .agg(
-            pl.len().cast(pl.Int64).alias("n_defects"),
-            pl.col("diameter_um").max().alias("largest_defect_um"),
-            pl.col("type").first().alias("worst_type"),
-            pl.col("worst_severity").first(),
-            *((pl.col("type") == name).sum().alias(f"_{name}") for name in _TYPES),
-        )
-    )
+    found = _worst_by_zone(defect_table, key)
     joined = zone_table.rename({"n_defects": "n_defects_touching"}).join(
         found, on=key, how="left", maintain_order="left"
     )
     counts = [pl.col(f"_{name}").fill_null(0) for name in _TYPES]
     words = [pl.when(n > 0).then(pl.format("{} " + name, n)) for n, name in zip(counts, _TYPES, strict=True)]
-    schema = schema_of(ZONE_LABEL_COLUMNS)
+    state = pl.when(pl.col("n_defects") > 0).then(pl.lit("defective")).otherwise(pl.lit("clean"))
     labelled = joined.with_columns(
         pl.col("n_defects").fill_null(0),
         (pl.col("defect_area_px") / pl.col("zone_area_px")).alias("defect_area_frac"),
         pl.concat_str(words, separator=", ", ignore_nulls=True).alias("label_reason"),
-    ).with_columns(
-        pl.when(pl.col("n_defects") > 0).then(pl.lit("defective")).otherwise(pl.lit("clean")).alias("label")
-    )
+    ).with_columns(state.alias("label"))
+    schema = schema_of(ZONE_LABEL_COLUMNS)
     kept = [name for name in zone_table.columns if name not in schema]
     return labelled.select(
         *kept, "n_defects_touching", *(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    )
+
+
+def _worst_by_zone(defects: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Return count, largest and worst defect of every zone; the larger one is worse at equal severity."""
+    absent = {"severity_score": pl.Float64, "severity_level": pl.String}
+    known = set(defects.columns)
+    missing = [pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name not in known]
+    rank = ["severity_score", "area_px", "instance"]
+    return (
+        defects.with_columns(pl.col("anatomy_zone").alias("zone"), *missing)
+        .sort([*key, *rank], descending=[False] * len(key) + [True, True, False], nulls_last=True)
+        .group_by(key, maintain_order=True)
+        .agg(
+            pl.len().cast(pl.Int64).alias("n_defects"),
+            pl.col("diameter_um").max().alias("largest_defect_um"),
+            pl.col("type").first().alias("worst_type"),
+            pl.col("severity_level").first().alias("worst_severity"),
+            pl.col("severity_score").first().alias("worst_severity_score"),
+            *((pl.col("type") == name).sum().alias(f"_{name}") for name in _TYPES),
+        )
     )
 
 

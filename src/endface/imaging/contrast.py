@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from endface.imaging.shape import edge_pixels, pad
+from endface.imaging.shape import Pixels, edge_pixels, pad, set_pixels
 
 NEAR_PX = 3  # pixels nearer than this belong to the blurred edge or halo of the patch
 FAR_PX = 7  # the ring ends here
@@ -61,7 +61,9 @@ class Contrast:
     high: float
 
 
-def surroundings(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def surroundings(
+    mask: NDArray[np.bool_], *, pixels: Pixels | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (2, N) rows and columns of the pixels near a mask, and of the ring beyond them.
 
     Relative to the mask's box, hence also negative: the caller drops what lies outside the image. Near is
@@ -75,7 +77,7 @@ def surroundings(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np
     """
     margin = FAR_PX + 1
     stamp = pad(mask, margin)
-    rows, cols = np.nonzero(mask)
+    rows, cols = set_pixels(mask) if pixels is None else pixels
     near, ring = _surroundings(stamp, rows + margin, cols + margin)
     return near - margin, ring - margin
 
@@ -88,6 +90,7 @@ def measure_contrast(
     *,
     top: int,
     left: int,
+    pixels: Pixels | None = None,
 ) -> Contrast:
     """Compare the pixels of a patch with their surroundings.
 
@@ -102,6 +105,9 @@ def measure_contrast(
         The patch; at least one pixel.
     top, left : int
         Where its box lies in the image.
+    pixels : (rows, cols), optional
+        What `set_pixels(mask)` gives, where it is at hand: in the box of a long scratch it costs most of
+        the time.
 
     Returns
     -------
@@ -116,9 +122,10 @@ def measure_contrast(
     >>> found.difference, found.background
     (-20.0, 100.0)
     """
-    rows, cols = np.nonzero(mask)
-    near, ring = surroundings(mask)
-    edge_rows, edge_cols = edge_pixels(mask)
+    pixels = set_pixels(mask) if pixels is None else pixels
+    rows, cols = pixels
+    near, ring = surroundings(mask, pixels=pixels)
+    edge_rows, edge_cols = edge_pixels(mask, pixels=pixels)
     figures = _contrast(
         image,
         labels,
@@ -183,6 +190,7 @@ def _background(image, labels, blocked, ring, top, left):  # type: ignore[no-unt
     zones = np.empty(ring.shape[1], np.int64)
     n = 0
     for attempt in range(2):  # crowded places leave no free ring: then defects count as background too
+        n = 0
         for k in range(ring.shape[1]):
             r, c = ring[0, k] + top, ring[1, k] + left
             if 0 <= r < height and 0 <= c < width and (attempt == 1 or blocked[r, c] == 0):

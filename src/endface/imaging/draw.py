@@ -105,7 +105,7 @@ def gray_base(image: NDArray[Any]) -> NDArray[np.uint8]:
     pixels = np.asarray(image, np.float32)
     integer = np.issubdtype(image.dtype, np.integer)
     full = float(np.iinfo(image.dtype).max) if integer else 1.0
-    step = max(1, math.isqrt(max(1, pixels.size // 250_000)))
+    step = max(1, math.isqrt(max(1, pixels.size // 65_000)))
     low, high = (float(value) for value in np.percentile(pixels[::step, ::step], (0.5, 99.5)))
     if high <= low:
         return np.asarray(np.clip(pixels * (255.0 / full), 0, 255), np.uint8)
@@ -279,15 +279,22 @@ def _draw_iec(canvas: NDArray[Any], iec: NDArray[np.uint8], cladding: Ellipse, w
         letters.append((swatch.name, border))
     size = max(11, round(min(iec.shape) / 45))
     letters = [(name, border) for name, border in letters if border.radius_px > 2 * size]
-    picture = Image.fromarray(canvas)
-    pen = ImageDraw.Draw(picture)
     for (name, border), angle_deg in zip(letters, (45, 60, 30, 45), strict=False):
         # just inside of the rim, to the upper right, in turn so that near circles do not share a place
-        x, y = border.scaled(max(0.0, 1 - 0.9 * size / border.radius_px)).points(-math.radians(angle_deg))
-        pen.text(
-            (x, y), name, font=_font(size), fill=_IEC_LINE, anchor="mm", stroke_width=1, stroke_fill=(0, 0, 0)
+        x, y = border.scaled(1 - 0.9 * size / border.radius_px).points(-math.radians(angle_deg))
+        _draw_letter(canvas, name, (float(x), float(y)), size)
+
+
+def _draw_letter(canvas: NDArray[Any], letter: str, place: tuple[float, float], size: int) -> None:
+    left, top = (max(0, math.floor(value) - size) for value in place)
+    piece = canvas[top : top + 2 * size, left : left + 2 * size]
+    if piece.size:
+        tile = Image.fromarray(np.ascontiguousarray(piece))
+        at = (place[0] - left, place[1] - top)
+        ImageDraw.Draw(tile).text(
+            at, letter, font=_font(size), fill=_IEC_LINE, anchor="mm", stroke_width=1, stroke_fill=(0, 0, 0)
         )
-    canvas[:] = np.asarray(picture)
+        piece[:] = np.asarray(tile)
 
 
 def _outline_defects(canvas: NDArray[Any], class_mask: NDArray[np.uint8], width: int) -> None:

@@ -78,6 +78,25 @@ def local_sigma(
     return np.asarray(np.maximum(smooth, 0.5 * overall + 1e-6), np.float32)
 
 
+def standardize(
+    values: NDArray[np.float32], mask: NDArray[np.bool_], *, block_px: int = 32
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Express zero-mean `values` in units of their local noise, measured away from what is no noise.
+
+    Returns
+    -------
+    scores : (H, W) float32 ndarray
+        Values / local standard deviation; 0 outside `mask`.
+    clean : (H, W) bool ndarray
+        Pixels of `mask` far from anything beyond 4.5 standard deviations.
+    """
+    scores = np.where(mask, values / local_sigma(values, mask, block_px=block_px), 0).astype(np.float32)
+    clean = mask & ~near_strong(scores, limit=4.5)
+    # a crowded image raises the median itself: measure again on what is left
+    scores /= local_sigma(scores, clean, block_px=block_px)
+    return scores, clean
+
+
 @dataclass(frozen=True, slots=True)
 class Tail:
     """How much heavier than normal the tails of a noise are.
@@ -102,7 +121,7 @@ class Tail:
 def fit_tail(scores: NDArray[np.float32], *, max_slope: float = 0.2) -> Tail:
     """Fit `Tail` to standardised scores of noise that hold a few per cent of defects.
 
-    Uses the 95 % and 99 % quantiles of the side with the lighter tail: defects of one image are mostly
+    Uses the 95 % and 99.7 % quantiles of the side with the lighter tail: defects of one image are mostly
     darker or mostly brighter than their surroundings, noise is neither.
 
     Examples
@@ -114,10 +133,11 @@ def fit_tail(scores: NDArray[np.float32], *, max_slope: float = 0.2) -> Tail:
     """
     if scores.size < 1000:
         return Tail(1.0, 0.0)
-    low1, low5, high95, high99 = np.quantile(scores, [0.01, 0.05, 0.95, 0.99])
-    ratio = min(-low5, high95) / 1.645
-    far = min(-low1, high99) / 2.326
-    slope = (far - ratio) / (2.326 - 1.645)
+    far_low, near_low, near_high, far_high = np.quantile(scores, [0.003, 0.05, 0.95, 0.997])
+    ratio = min(-near_low, near_high) / 1.645
+    far = min(-far_low, far_high) / 2.748
+    # the curve bends upward a little further out: lean to the safe side
+    slope = 1.1 * (far - ratio) / (2.748 - 1.645)
     return Tail(float(max(ratio, 1.0)), float(np.clip(slope, 0.0, max_slope)))
 
 

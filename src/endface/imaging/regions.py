@@ -7,13 +7,14 @@ that blur and threshold do not change its size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from endface.imaging.noise import fit_tail, local_sigma, near_strong
+from endface.imaging.noise import fit_tail, near_strong, standardize
 
 # Outline of a spot: this share of its own peak. For a disc of any size blurred by the optics the half-height
 # contour keeps the true diameter; a little lower follows what people draw.
@@ -41,7 +42,7 @@ class RegionEvidence:
 
 def region_evidence(
     residual: NDArray[np.float32],
-    sigma: NDArray[np.float32],
+    noise: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     zones: NDArray[np.uint8],
     *,
     thresholds: tuple[float, ...],
@@ -53,8 +54,8 @@ def region_evidence(
     ----------
     residual : (H, W) float32 ndarray
         Image minus its smooth and concentric background.
-    sigma : (H, W) float32 ndarray
-        Local standard deviation of the noise in `residual`.
+    noise : callable
+        Gives the standard deviation (H, W) of the noise in a smoothed copy of `residual`.
     zones : (H, W) uint8 ndarray
         Zone numbers from 1, each with a noise of its own; 0 is not looked at.
     thresholds : tuple of float
@@ -72,10 +73,8 @@ def region_evidence(
     sign = np.zeros(residual.shape, np.int8)
     for scale, threshold in zip(scales_px, thresholds, strict=True):
         smooth = cv2.GaussianBlur(residual, (0, 0), scale)
-        score = smooth / sigma
-        score /= local_sigma(score, mask, block_px=max(32, 16 * round(scale)))
-        score[~mask] = 0
-        normal = _normal_scores(score, zones)
+        score, clean = standardize(smooth / noise(smooth), mask, block_px=max(32, 16 * round(scale)))
+        normal = _normal_scores(score, zones, clean)
         for polarity in (-1, 1):
             spots, peak = _spots(smooth * polarity, np.maximum(normal * polarity, 0), threshold, scale)
             # a coarser scale adds only what no finer one has seen, of either sign (halos of sharpening)
@@ -86,14 +85,18 @@ def region_evidence(
     return _collect(found, total, sign)
 
 
-def _normal_scores(score: NDArray[np.float32], zones: NDArray[np.uint8]) -> NDArray[np.float32]:
-    clean = ~near_strong(score)
-    normal = np.zeros_like(score)
-    for zone in range(1, int(zones.max()) + 1):
-        inside = zones == zone
-        tail = fit_tail(score[inside & clean][::2])
-        values = score[inside]
-        normal[inside] = np.sign(values) * tail.normal_score(np.abs(values))
+def _normal_scores(
+    score: NDArray[np.float32], zones: NDArray[np.uint8], clean: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    for _ in range(2):
+        normal = np.zeros_like(score)
+        for zone in range(1, int(zones.max()) + 1):
+            inside = zones == zone
+            tail = fit_tail(score[inside & clean][::2])
+            values = score[inside]
+            normal[inside] = np.sign(values) * tail.normal_score(np.abs(values))
+        # what the tail explains is noise after all
+        clean = (zones > 0) & ~near_strong(normal, limit=4.5)
     return normal
 
 

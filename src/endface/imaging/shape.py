@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Coordinates = NDArray[np.int64]
+Pixels = tuple[Coordinates, Coordinates]
 _CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]], np.float32)
 
 
@@ -69,7 +70,9 @@ class Shape:
     hu: tuple[float, ...]
 
 
-def measure_shape(mask: NDArray[np.bool_], *, spacing: tuple[float, float] = (1.0, 1.0)) -> Shape:
+def measure_shape(
+    mask: NDArray[np.bool_], *, spacing: tuple[float, float] = (1.0, 1.0), pixels: Pixels | None = None
+) -> Shape:
     """Measure the shape of the set pixels of a mask.
 
     Parameters
@@ -78,6 +81,9 @@ def measure_shape(mask: NDArray[np.bool_], *, spacing: tuple[float, float] = (1.
         At least one pixel set.
     spacing : (float, float)
         Pitch of rows and columns, e.g. um per px.
+    pixels : (rows, cols), optional
+        What `set_pixels(mask)` gives, where it is at hand: in the box of a long scratch it costs most of
+        the time.
 
     Returns
     -------
@@ -101,7 +107,7 @@ def measure_shape(mask: NDArray[np.bool_], *, spacing: tuple[float, float] = (1.
     M.-K. Hu, "Visual pattern recognition by moment invariants", 1962, doi:10.1109/TIT.1962.1057692.
     S. B. Gray, "Local properties of binary images in two dimensions", 1971, doi:10.1109/T-C.1971.223289.
     """
-    rows, cols = np.nonzero(mask)
+    rows, cols = set_pixels(mask) if pixels is None else pixels
     if rows.size == 0:
         raise ValueError("measure_shape: expected a mask with at least one pixel, found none")
     sy, sx = spacing
@@ -132,6 +138,12 @@ def measure_shape(mask: NDArray[np.bool_], *, spacing: tuple[float, float] = (1.
     )
 
 
+def set_pixels(mask: NDArray[np.bool_]) -> Pixels:
+    """Return rows and columns of the set pixels."""
+    rows, cols = np.nonzero(mask)
+    return rows.astype(np.int64, copy=False), cols.astype(np.int64, copy=False)
+
+
 def pad(mask: NDArray[np.bool_], width: int = 1) -> NDArray[np.uint8]:
     """Return the mask as uint8 with a margin of `width` zeros on every side."""
     out = np.zeros((mask.shape[0] + 2 * width, mask.shape[1] + 2 * width), np.uint8)
@@ -139,9 +151,9 @@ def pad(mask: NDArray[np.bool_], width: int = 1) -> NDArray[np.uint8]:
     return out
 
 
-def edge_pixels(mask: NDArray[np.bool_]) -> tuple[Coordinates, Coordinates]:
+def edge_pixels(mask: NDArray[np.bool_], *, pixels: Pixels | None = None) -> Pixels:
     """Return rows and columns of the set pixels with an unset 4-neighbour; beyond the box is unset."""
-    rows, cols = np.nonzero(mask)
+    rows, cols = set_pixels(mask) if pixels is None else pixels
     _, edge_rows, edge_cols = _walk_boundary(pad(mask), rows, cols)
     return edge_rows, edge_cols
 
@@ -249,7 +261,9 @@ def _hull_figures(
     outline = cv2.convexHull(corners)
     size = cv2.minAreaRect(outline)[1]
     pitch = math.sqrt(sx * sy)
-    between_centres = 2.0 * cv2.minEnclosingCircle(hull * np.array([sx, sy], np.float32))[1] / pitch
+    # in units of the pitch, because OpenCV adds a fixed margin of 1e-4 to the radius
+    square = hull * np.array([sx / pitch, sy / pitch], np.float32)
+    between_centres = 2.0 * cv2.minEnclosingCircle(square)[1]
     diameter = (between_centres + _diameter_margin(between_centres)) * pitch
     return cv2.contourArea(outline), size[0] * size[1], diameter
 

@@ -79,7 +79,7 @@ def measure_texture(
 
 def lbp_map(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the uniform rotation-invariant LBP code (8 neighbours, radius 1) of every pixel: 0 to 9."""
-    return np.asarray(_lbp_map(np.ascontiguousarray(image, np.float32), _LBP_TABLE))
+    return np.asarray(_lbp_map(np.require(image, np.float32, ["C", "W"]), _LBP_TABLE))
 
 
 def entropy_map(image: NDArray[np.float32], *, radius_px: int = 4) -> NDArray[np.float32]:

@@ -191,6 +191,7 @@ def confirm_line(
     noise: NDArray[np.float32],
     side_px: float,
     high: float,
+    min_contrast: float = 0.6,
     min_length_px: float = 10.0,
 ) -> TracedLine | None:
     """Keep the stretch of a traced line whose contrast holds along its length, or nothing.
@@ -211,6 +212,9 @@ def confirm_line(
         Distance of the sides.
     high : float
         Score the stretch must reach.
+    min_contrast : float
+        Contrast the stretch must have, in units of `image`. Sums over hundreds of pixels are significant
+        at contrasts no inspector could see.
 
     Returns
     -------
@@ -229,6 +233,8 @@ def confirm_line(
     # neighbouring points share the blur's noise: about 2.8 points make one independent one
     total = float(stretch.sum()) / np.sqrt(2.8 * max(len(stretch), 1))
     kept = TracedLine(points[first:last], np.full(last - first, total, np.float32))
+    if float(np.median(contrast[first:last])) < min_contrast:
+        return None
     if total < high or kept.length_px < min_length_px or float((stretch > 0).mean()) < 0.65:
         return None
     return kept

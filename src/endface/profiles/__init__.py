@@ -7,7 +7,7 @@ Knows the files, their inheritance and their validation. How a table of defects 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,13 @@ def load_profile(name_or_path: str | Path) -> Profile:
         raise SettingsError(
             f"profile file {path} cannot be read: {error}", hint="Give the path of a YAML file in UTF-8."
         ) from error
-    return _pick(_resolve_file(source, origin=str(path), known=_packaged()), wanted, origin=str(path))
+    return _pick(_user_profiles(source, str(path)), wanted, origin=str(path))
+
+
+@lru_cache(maxsize=16)
+def _user_profiles(source: str, origin: str) -> Mapping[str, Profile]:
+    """Return the profiles of a user's file; kept by its text, since every image of a run asks."""
+    return _resolve_file(source, origin=origin, known=_packaged())
 
 
 def _pick(profiles: Mapping[str, Profile], wanted: str, *, origin: str) -> Profile:

@@ -51,7 +51,8 @@ def judge_bins(
     rules : sequence of Rule
         Ordered bins that do not overlap; sizes between and beyond them are allowed in any number.
     low_um, size_um, high_um : (N,) float64 ndarray
-        Interval of each size, low > 0; `size_um` is what was measured, NaN where it is unknown (counted as small).
+        Interval of each size, low > 0; `size_um` is what was measured, NaN where it is unknown (counted
+        as small).
 
     Examples
     --------

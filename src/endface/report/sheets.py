@@ -87,7 +87,8 @@ def write_cluster_sheets(run_folder: Path) -> list[Path]:
                 patches.append(_pixels(patch))
                 captions.append(str(defect["defect_id"]))
         shown = f", {len(patches)} shown" if len(patches) < members.height else ""
-        title = f"Cluster {row['cluster']}: {row['name']} ({members.height} defects{shown})"
+        number = f"Cluster {row['cluster']}" if row["cluster"] >= 0 else "No cluster"
+        title = f"{number}: {row['name']} ({members.height} defects{shown})"
         paths.append(sheet_path(folder, row["cluster"]))
         write_colour(paths[-1], contact_sheet(patches, captions=captions, title=title))
     return paths

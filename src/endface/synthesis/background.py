@@ -1,4 +1,4 @@
-"""Rendered defects on real clean images: the image's own blur and noise are measured, the defects share them."""
+"""Rendered defects on real clean images, with the blur and noise that were measured in the image."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from endface.annotation import Zones
 from endface.errors import InputError
 from endface.imaging.ellipse import Ellipse
+from endface.synthesis.compare import noise_gray
 from endface.synthesis.draws import draw_defects
 from endface.synthesis.fibre import FibreLook
 from endface.synthesis.presets import Preset, preset_named
-from endface.synthesis.scene import RenderedImage, render_onto
+from endface.synthesis.scene import render_onto
 from endface.synthesis.sensor import Instrument
 from endface.synthesis.shapes import FloatMap, Frame
+from endface.synthesis.truth import RenderedImage
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".webp")
 
@@ -50,26 +51,13 @@ def edge_blur_px(gray: FloatMap, rim: Ellipse) -> float:
     return float(np.clip(height / (max(float(slope.max()), 1e-3) * math.sqrt(2.0 * math.pi)), 0.5, 4.0))
 
 
-def noise_sigma_gray(gray: FloatMap) -> float:
-    """Measure the noise of an image: robust standard deviation after a high-pass filter that removes slow changes.
-
-    References
-    ----------
-    Immerkaer, J. (1996), Fast noise variance estimation, doi 10.1006/cviu.1996.0060: the 3 x 3 mask that
-    cancels everything linear; here with the median instead of the mean, so that edges and defects do not count.
-    """
-    mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    response = cv2.filter2D(gray, cv2.CV_32F, mask)
-    return float(1.4826 * np.median(np.abs(response[2:-2, 2:-2])) / 6.0)
-
-
 def background_of(gray: NDArray[np.generic], zones: Zones, *, name: str) -> Background:
     """Measure a real clean image (H, W) of 8-bit grey levels so that defects can be rendered onto it.
 
     Raises
     ------
     InputError
-        If the zones hold no fibre.
+        If the zones hold no fibre or no ferrule around it.
     """
     if not zones.found or zones.cladding is None:
         raise InputError(
@@ -82,6 +70,13 @@ def background_of(gray: NDArray[np.generic], zones: Zones, *, name: str) -> Back
     core_um = 2.0 * pitch_x * (zones.core.rx_px if zones.core is not None else 0.1 * rim.rx_px)
     blur = edge_blur_px(image, rim)
     height, width = image.shape
+    ring = rim.radius_map((height, width))
+    outside = zones.valid & (ring > 1.15) & (ring < 1.8)
+    inside = zones.valid & (ring < 0.95) & (ring > 0.8)
+    if not outside.any():
+        raise InputError(
+            f"no ferrule around the fibre in {name}", hint="Take images with a wider field of view."
+        )
     instrument = Instrument(
         name,
         width,
@@ -90,16 +85,14 @@ def background_of(gray: NDArray[np.generic], zones: Zones, *, name: str) -> Back
         pitch_y,
         blur_x_px=blur,
         blur_y_px=blur,
-        read_noise_gray=noise_sigma_gray(image),
+        # rounding is part of what was measured
+        read_noise_gray=math.sqrt(max(noise_gray(image, outside) ** 2 - 1.0 / 12.0, 0.01)),
     )
-    ring = rim.radius_map((height, width))
-    outside = zones.valid & (ring > 1.15) & (ring < 1.8)
-    inside = zones.valid & (ring < 0.95) & (ring > 0.8)
     look = FibreLook(
         core_um=core_um,
         cladding_um=2.0 * rim.rx_px * pitch_x,
-        ferrule_gray=_median(image, outside, 180.0),
-        cladding_gray=_median(image, inside, 90.0),
+        ferrule_gray=float(np.median(image[outside])),
+        cladding_gray=float(np.median(image[inside])),
         core_gray=0.0,
         core_state="real",
         face="real",
@@ -107,10 +100,6 @@ def background_of(gray: NDArray[np.generic], zones: Zones, *, name: str) -> Back
     return Background(
         image, zones, instrument, look, Frame(height, width, rim.cx_px, rim.cy_px, pitch_x, pitch_y)
     )
-
-
-def _median(image: FloatMap, mask: NDArray[np.bool_], otherwise: float) -> float:
-    return float(np.median(image[mask])) if mask.any() else otherwise
 
 
 def background_paths(folder: str | Path) -> tuple[Path, ...]:
@@ -175,8 +164,8 @@ def render_on_background(
 ) -> RenderedImage:
     """Render defects of a preset onto a real clean image.
 
-    The truth of the zones is what was found in the real image, not exact; that of the defects is exact for what
-    was added. Defects that were in the real image are not part of the truth.
+    The truth of the zones is what was found in the real image, not exact; that of the defects is
+    exact for what was added. Defects that were in the real image are not part of the truth.
     """
     ranges = preset_named(preset) if isinstance(preset, str) else preset
     dirty = rng.random() >= 0.5 if clean is None else not clean

@@ -1,14 +1,14 @@
-"""What can be wrong with an end face: every kind of defect drawn as absorbed and added light, with its sizes in um.
+"""Spots, chips and fields drawn as absorbed and added light, with their sizes in um.
 
-A drawing says where light is lost (`dark`, 0 to 1) and gained (`bright`, 0 to 1) for a contrast of one; how strong
-it is in the end, and which of its pixels can be seen, is decided in `scene`, where the optics and the noise are known.
+A drawing says where light is lost (`dark`) and gained (`bright`), both as shares of the light that is there,
+for a contrast of one. How
+strong it is in the end, and which of its pixels can be seen, is decided in `stage`, which knows the noise.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -21,7 +21,6 @@ from endface.synthesis.shapes import (
     Frame,
     coverage,
     ellipse_distance,
-    polyline_distance,
     smooth_noise,
     wavy,
 )
@@ -36,7 +35,7 @@ class Drawing:
     Attributes
     ----------
     dark, bright : (h, w) float32 ndarray
-        Share of light lost, and light gained as a share of the ferrule's brightness, for a contrast of one.
+        Light lost and gained as shares of the light that is there, for a contrast of one.
     envelope : (h, w) bool ndarray or None
         Extent of a field of many specks or of a film, which counts as one defect; None: what is drawn.
     crest_um : (N, 2) float64 ndarray or None
@@ -65,186 +64,9 @@ class Drawing:
     crest_um: Points | None = None
 
 
-def _area_um2(share: FloatMap, frame: Frame) -> float:
+def area_um2(share: FloatMap, frame: Frame) -> float:
+    """Return the area of a map of pixel shares in um2."""
     return float(share.sum()) * frame.um_per_px_x * frame.um_per_px_y
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(math.exp(rng.uniform(math.log(low), math.log(high))))
-
-
-# ---------------------------------------------------------------------------------------------- lines
-
-
-def scratch_path(
-    rng: np.random.Generator, *, x_um: float, y_um: float, length_um: float, angle_rad: float, bend_rad: float
-) -> Points:
-    """Return a smooth path of given length through a point: the direction turns by `bend_rad` from end to end."""
-    count = max(int(length_um / 1.0), 8)
-    share = np.linspace(0.0, 1.0, count)
-    wobble = 0.03 * np.sin(2.0 * math.pi * (share * rng.uniform(0.5, 2.0) + rng.uniform()))
-    heading = angle_rad + bend_rad * (share - 0.5) + wobble * (bend_rad != 0.0)
-    step = length_um / (count - 1)
-    middle = heading[:-1]
-    points = np.zeros((count, 2))
-    points[1:, 0] = np.cumsum(np.cos(middle)) * step
-    points[1:, 1] = np.cumsum(np.sin(middle)) * step
-    return np.asarray(points - points[count // 2] + [x_um, y_um])
-
-
-def scratch(
-    rng: np.random.Generator,
-    frame: Frame,
-    path_um: Points,
-    *,
-    width_um: float,
-    profile: str,
-    interrupted: float = 0.0,
-    kind: str = "scratch",
-) -> Drawing:
-    """Draw a scratch along a path.
-
-    Parameters
-    ----------
-    width_um : float
-        Full width at half depth of its Gaussian profile (of the groove for `profile='relief'`).
-    profile : {'dark', 'bright', 'relief'}
-        Relief: one side dark, the other bright, as under slanting light.
-    interrupted : float
-        Share of the length that is missing (0: none).
-    """
-    length = float(np.hypot(*np.diff(path_um, axis=0).T).sum())
-    sigma = width_um / 2.355
-    # the pixel's own width keeps hairlines from falling between pixel centres; the depth shrinks accordingly
-    drawn = math.hypot(sigma, 0.45 * frame.pitch_um)
-    reach = 3.0 * drawn + frame.pitch_um
-    box = frame.box_around(_span(path_um, 0), _span(path_um, 1), margin_um=reach)
-    distance, arc = polyline_distance(path_um, frame=frame, box=box, reach_um=reach)
-    keep = _gaps(rng, length, interrupted)
-    weight = wavy(rng, arc, period=max(0.6 * length, 5.0), depth=0.15) * np.interp(arc, *keep).astype(
-        np.float32
-    )
-    scaled = distance / np.float32(drawn)
-    bell = np.exp(-0.5 * np.minimum(np.abs(scaled), 9.0) ** 2) * weight * (np.abs(distance) < reach)
-    nothing = np.zeros_like(bell)
-    if profile == "dark":
-        dark, bright = bell, nothing
-    elif profile == "bright":
-        dark, bright = nothing, bell
-    else:
-        slope = np.where(np.abs(distance) < reach, scaled * bell * np.float32(math.exp(0.5)), 0.0)
-        dark, bright = np.maximum(slope, 0.0), np.maximum(-slope, 0.0)
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path_um, axis=0).T))])
-    middle = path_um[len(path_um) // 2]
-    return Drawing(
-        kind,
-        DefectClass.SCRATCH,
-        box,
-        np.asarray(dark, np.float32),
-        np.asarray(bright, np.float32),
-        float(middle[0]),
-        float(middle[1]),
-        diameter_um=float(np.hypot(*(path_um[-1] - path_um[0]))),
-        length_um=length,
-        width_um=width_um,
-        area_um2=length * width_um * (1.0 - interrupted),
-        polarity={"dark": -1, "bright": 1, "relief": 0}[profile],
-        crest_um=path_um[np.interp(along, *keep) > 0.5],
-    )
-
-
-def _curl(rng: np.random.Generator, *, x_um: float, y_um: float, length_um: float) -> Points:
-    """Return a path that winds at random: the direction is a sum of slow sines."""
-    count = max(int(length_um), 16)
-    share = np.linspace(0.0, 1.0, count)
-    heading = rng.uniform(0.0, 2.0 * math.pi) + rng.normal(0.0, 1.2) * share
-    for turns in (0.5, 1.0, 1.7):
-        heading = heading + rng.normal(0.0, 0.7) * np.sin(2.0 * math.pi * (turns * share + rng.uniform()))
-    steps = np.stack([np.cos(heading), np.sin(heading)], axis=1) * (length_um / count)
-    points = np.cumsum(steps, axis=0)
-    return np.asarray(points - points[count // 2] + [x_um, y_um])
-
-
-def _span(points: Points, axis: int) -> tuple[float, float]:
-    return (float(points[:, axis].min()), float(points[:, axis].max()))
-
-
-def _gaps(rng: np.random.Generator, length_um: float, missing: float) -> tuple[Points, Points]:
-    """Return knots (arc length, weight) that leave out a share of a line in irregular gaps, and taper its ends."""
-    taper = min(0.05 * length_um, 2.0)
-    arcs, weights = [-1.0, 0.0, taper], [0.0, 0.2, 1.0]
-    room = length_um - 4.0 * taper
-    if missing > 0.0 and room > 4.0:
-        count = max(int(length_um / rng.uniform(10.0, 40.0)), 1)
-        gaps, lines = rng.gamma(2.0, size=count), rng.gamma(1.2, size=count + 1)
-        gaps *= missing * room / gaps.sum()
-        lines *= (1.0 - missing) * room / lines.sum()
-        start = 2.0 * taper
-        for gap, line in zip(gaps, lines[:-1], strict=True):
-            start += line
-            arcs += [start, start + 0.1 * gap, start + 0.9 * gap, start + gap]
-            weights += [1.0, 0.0, 0.0, 1.0]
-            start += gap
-    arcs += [length_um - taper, length_um, length_um + 1.0]
-    weights += [1.0, 0.2, 0.0]
-    return np.asarray(arcs), np.asarray(weights)
-
-
-def crack(
-    rng: np.random.Generator, frame: Frame, *, rim_um: float, angle_rad: float, length_um: float
-) -> Drawing:
-    """Draw a crack: a jagged line that runs from the rim into the glass."""
-    count = max(int(length_um / 2.0), 4)
-    heading = angle_rad + math.pi + rng.uniform(-0.5, 0.5) + np.cumsum(rng.normal(0.0, 0.22, count))
-    heading += rng.normal(0.0, 0.35, count)
-    steps = np.stack([np.cos(heading), np.sin(heading)], axis=1) * (length_um / count)
-    start = np.array([math.cos(angle_rad), math.sin(angle_rad)]) * rim_um
-    path = np.concatenate([[start], start + np.cumsum(steps, axis=0)])
-    drawn = scratch(rng, frame, path, width_um=_log_uniform(rng, 0.4, 1.0), profile="dark", kind="crack")
-    middle = path[len(path) // 2]
-    # light is caught on one flank
-    bright = cv2.warpAffine(
-        drawn.dark, np.array([[1, 0, 1.2], [0, 1, 1.0]], np.float64), (drawn.box[3], drawn.box[2])
-    )
-    fields = {**_fields(drawn), "defect_class": DefectClass.PIT_CHIP, "bright": 0.35 * bright}
-    fields |= {"x_um": float(middle[0]), "y_um": float(middle[1])}
-    return Drawing(**fields)  # type: ignore[arg-type]
-
-
-def _fields(drawing: Drawing) -> dict[str, object]:
-    return {name: getattr(drawing, name) for name in Drawing.__dataclass_fields__}
-
-
-def lint(rng: np.random.Generator, frame: Frame, *, x_um: float, y_um: float) -> Drawing:
-    """Draw a lint fibre lying on the face: long, curled, dark flanks and a lighter middle."""
-    length, width = _log_uniform(rng, 25.0, 160.0), rng.uniform(1.8, 5.0)
-    path = _curl(rng, x_um=x_um, y_um=y_um, length_um=length)
-    reach = width + 2.0 * frame.pitch_um
-    box = frame.box_around(_span(path, 0), _span(path, 1), margin_um=reach)
-    distance, arc = polyline_distance(path, frame=frame, box=box, reach_um=reach)
-    away = np.abs(distance)
-    body = coverage(away - np.float32(width / 2.0), pitch_um=frame.pitch_um)
-    light = np.exp(-0.5 * (away / (0.22 * width)) ** 2)
-    dark = body * (1.0 - 0.75 * light) * wavy(rng, arc, period=0.4 * length, depth=0.1)
-    return Drawing(
-        "lint",
-        DefectClass.CONTAMINATION,
-        box,
-        np.asarray(dark, np.float32),
-        np.zeros_like(dark, np.float32),
-        x_um,
-        y_um,
-        diameter_um=float(np.hypot(np.ptp(path[:, 0]), np.ptp(path[:, 1]))),
-        length_um=length,
-        width_um=width,
-        area_um2=_area_um2(body, frame),
-        polarity=-1,
-        envelope=body > 0.5,
-        crest_um=None,
-    )
-
-
-# ---------------------------------------------------------------------------------------------- spots
 
 
 def pit(
@@ -258,16 +80,16 @@ def pit(
 ) -> Drawing:
     """Draw a pit: a dark, nearly round hole with a brighter rim that catches light from one side.
 
-    `rim` is the height of the rim as a share of the hole's depth (default: drawn at random, 0 to 0.6).
+    `rim` is the height of the rim as a share of the hole's depth (default: drawn at random, 0.35 to 0.8).
     """
-    minor = diameter_um * rng.uniform(0.72, 1.0)
+    minor = diameter_um * rng.uniform(0.85, 1.0)
     angle = rng.uniform(0.0, math.pi)
     x, y, box = _local(frame, x_um, y_um, diameter_um)
     distance = ellipse_distance(
         x, y, semi_major_um=diameter_um / 2.0, semi_minor_um=minor / 2.0, angle_rad=angle
     )
     hole = coverage(distance, pitch_um=frame.pitch_um)
-    height = rng.uniform(0.0, 0.6) if rim is None else rim
+    height = rng.uniform(0.35, 0.8) if rim is None else rim
     wide = max(0.18 * diameter_um, 0.4)
     light = rng.uniform(0.0, 2.0 * math.pi)
     slant = 0.5 + 0.5 * (x * math.cos(light) + y * math.sin(light)) / np.maximum(np.hypot(x, y), 1e-3)
@@ -327,7 +149,7 @@ def dust(rng: np.random.Generator, frame: Frame, *, x_um: float, y_um: float, di
         diameter_um=extent,
         length_um=extent,
         width_um=width,
-        area_um2=_area_um2(body, frame),
+        area_um2=area_um2(body, frame),
         polarity=-1,
     )
 
@@ -369,7 +191,7 @@ def droplet(
         diameter_um=diameter_um,
         length_um=diameter_um,
         width_um=diameter_um * 0.9,
-        area_um2=_area_um2(inside, frame),
+        area_um2=area_um2(inside, frame),
         polarity=-1,
         envelope=inside > 0.5,
     )
@@ -412,13 +234,10 @@ def chip(
         diameter_um=max(depth_um, width_um),
         length_um=width_um,
         width_um=depth_um,
-        area_um2=_area_um2(hole, frame),
+        area_um2=area_um2(hole, frame),
         polarity=-1,
         envelope=hole > 0.5,
     )
-
-
-# --------------------------------------------------------------------------------------------- fields
 
 
 def _cloud(
@@ -435,7 +254,7 @@ def _cloud(
 
 
 def oil(rng: np.random.Generator, frame: Frame, *, x_um: float, y_um: float, size_um: float) -> Drawing:
-    """Draw an oil film: an irregular patch with interference fringes that follow its thickness, one defect."""
+    """Draw an oil film: an irregular patch with fringes that follow its thickness, one defect."""
     cloud, box = _cloud(rng, frame, x_um, y_um, size_um, ragged=0.35)
     film = np.clip(cloud / 0.4, 0.0, 1.0)
     # fringes finer than a few pixels would only alias
@@ -444,7 +263,7 @@ def oil(rng: np.random.Generator, frame: Frame, *, x_um: float, y_um: float, siz
     fringe = np.cos(2.0 * math.pi * orders * np.clip(thick, 0.0, None)) * film
     fringe -= 0.3 * film
     inside = cloud > 0.0
-    return _field("oil", frame, box, fringe, inside, x_um, y_um, size_um, polarity=0)
+    return field_drawing("oil", frame, box, fringe, inside, x_um, y_um, size_um, polarity=0)
 
 
 def residue(rng: np.random.Generator, frame: Frame, *, x_um: float, y_um: float, size_um: float) -> Drawing:
@@ -453,7 +272,7 @@ def residue(rng: np.random.Generator, frame: Frame, *, x_um: float, y_um: float,
     specks = smooth_noise(rng, cloud.shape, scale_px=max(rng.uniform(0.5, 1.0) / frame.pitch_um, 0.8))
     specks += 0.7 * smooth_noise(rng, cloud.shape, scale_px=max(2.0 / frame.pitch_um, 1.5))
     dark = np.clip((specks - rng.uniform(1.0, 1.6)) * 2.0, 0.0, 1.0) * np.clip(cloud / 0.15, 0.0, 1.0)
-    field = _field("residue", frame, box, -dark, cloud > 0.0, x_um, y_um, size_um, polarity=-1)
+    field = field_drawing("residue", frame, box, -dark, cloud > 0.0, x_um, y_um, size_um, polarity=-1)
     assert field.envelope is not None
     # the extent of what is there: specks joined over the gaps between them
     grow = max(round(3.0 / frame.pitch_um), 1)
@@ -465,33 +284,11 @@ def residue(rng: np.random.Generator, frame: Frame, *, x_um: float, y_um: float,
     large = labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     # one connected field: specks that lie apart from it are left out of the drawing as well
     kept = np.asarray(field.dark * large, np.float32)
-    return Drawing(
-        **{
-            **_fields(field),
-            "dark": kept,
-            "envelope": large,
-            "area_um2": _area_um2(large.astype(np.float32), frame),
-        }
-    )  # type: ignore[arg-type]
+    area = area_um2(large.astype(np.float32), frame)
+    return replace(field, dark=kept, envelope=large, area_um2=area)
 
 
-def trail(rng: np.random.Generator, frame: Frame, *, x_um: float, y_um: float, size_um: float) -> Drawing:
-    """Draw a trail: a row of beads of dried liquid or dirt along a curve, one defect."""
-    path = _curl(rng, x_um=x_um, y_um=y_um, length_um=size_um)
-    wide = rng.uniform(1.5, 4.0)
-    box = frame.box_around(_span(path, 0), _span(path, 1), margin_um=2.0 * wide)
-    distance, arc = polyline_distance(path, frame=frame, box=box, reach_um=2.0 * wide)
-    swelling = 0.5 * wavy(rng, arc, period=rng.uniform(8.0, 16.0), depth=0.7)
-    beads = smooth_noise(rng, distance.shape, scale_px=max(0.8 / frame.pitch_um, 0.8))
-    body = np.asarray(np.abs(distance) - np.float32(wide) * (swelling + 0.15 * beads - 0.12), np.float32)
-    dark = coverage(body, pitch_um=frame.pitch_um) * np.clip(0.8 + 0.3 * beads, 0.2, 1.0)
-    inside = (np.abs(distance) < 0.7 * wide) | (dark > 0.4)
-    return _field(
-        "trail", frame, box, np.asarray(-dark, np.float32), inside, x_um, y_um, size_um, polarity=-1
-    )
-
-
-def _field(
+def field_drawing(
     kind: str,
     frame: Frame,
     box: Box,
@@ -503,6 +300,7 @@ def _field(
     *,
     polarity: int,
 ) -> Drawing:
+    """Return the drawing of a patch that counts as one defect: `change` is signed, `inside` its extent."""
     length, width = _extent_um(inside, frame, size_um)
     return Drawing(
         kind,
@@ -515,13 +313,7 @@ def _field(
         diameter_um=length,
         length_um=length,
         width_um=width,
-        area_um2=_area_um2(inside.astype(np.float32), frame),
+        area_um2=area_um2(inside.astype(np.float32), frame),
         polarity=polarity,
         envelope=inside,
     )
-
-
-#: kinds that lie at a point and have a diameter
-SPOT_KINDS: dict[str, Callable[..., Drawing]] = {"pit": pit, "dust": dust, "droplet": droplet}
-#: kinds that cover a patch
-FIELD_KINDS: dict[str, Callable[..., Drawing]] = {"oil": oil, "residue": residue, "trail": trail}

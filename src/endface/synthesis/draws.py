@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from endface.synthesis import defects as kinds
-from endface.synthesis.defects import Drawing
+from endface.synthesis import line_defects as lines
+from endface.synthesis.defects import Drawing, Points
 from endface.synthesis.fibre import FibreLook
 from endface.synthesis.presets import Preset, Range
 from endface.synthesis.sensor import Instrument, OpticsSpot
@@ -18,6 +20,16 @@ from endface.synthesis.shapes import Frame
 #: largest contrast a kind can have: how much of the light it can swallow
 _MAX_CONTRAST = {"scratch": 0.7, "pit": 0.9, "dust": 0.9, "chip": 0.9, "crack": 0.8, "lint": 0.6, "oil": 0.3,
                  "droplet": 0.5, "residue": 0.6, "trail": 0.7}  # fmt: skip
+
+
+#: kinds that lie at a point and have a diameter
+_SPOTS: dict[str, Callable[..., Drawing]] = {"pit": kinds.pit, "dust": kinds.dust, "droplet": kinds.droplet}
+#: kinds that cover a patch
+_FIELDS: dict[str, Callable[..., Drawing]] = {
+    "oil": kinds.oil,
+    "residue": kinds.residue,
+    "trail": lines.trail,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,11 +171,11 @@ def draw_look(preset: Preset, *, rng: np.random.Generator, um_per_px: float) -> 
 
 def _draw_core(
     preset: Preset, rng: np.random.Generator, core_um: float, cladding_gray: float
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Fields of `FibreLook` that say how the core shines."""
     state = _weighted(rng, preset.core_states)
     multimode = core_um > 20.0
-    core: dict[str, float] = {"core_state": state}  # type: ignore[dict-item]
+    core: dict[str, Any] = {"core_state": state}
     if state == "unlit":
         core["core_gray"] = cladding_gray + float(rng.uniform(2.0, 12.0)) * float(rng.choice([-0.5, 1.0]))
         core["core_edge_um"] = float(rng.uniform(0.3, 1.0))
@@ -232,16 +244,20 @@ def _event(
         return
     x_um, y_um = _place(rng, frame, look, instrument)
     where = {"x_um": x_um, "y_um": y_um}
-    if event in kinds.SPOT_KINDS:
+    if event in _SPOTS:
         bounds = (4.0, 30.0) if event == "droplet" else mix.spot_um
-        drawing = kinds.SPOT_KINDS[event](rng, frame, **where, diameter_um=_log(rng, bounds))
-    elif event in kinds.FIELD_KINDS:
+        if event == "pit":
+            # a pit is told from a grain of dust by its rim: smaller ones are drawn as dust
+            least = max(bounds[0], 4.0 * frame.pitch_um)
+            bounds = (least, max(bounds[1], 2.0 * least))
+        drawing = _SPOTS[event](rng, frame, **where, diameter_um=_log(rng, bounds))
+    elif event in _FIELDS:
         bounds = (40.0, 200.0) if event == "trail" else (15.0, 90.0)
-        drawing = kinds.FIELD_KINDS[event](rng, frame, **where, size_um=_log(rng, bounds))
+        drawing = _FIELDS[event](rng, frame, **where, size_um=_log(rng, bounds))
     elif event == "lint":
-        drawing = kinds.lint(rng, frame, **where)
+        drawing = lines.lint(rng, frame, **where)
     else:
-        drawing = kinds.crack(
+        drawing = lines.crack(
             rng,
             frame,
             rim_um=look.rim_um,
@@ -270,6 +286,19 @@ def _chips(
         yield PlannedDefect(drawing, _log(rng, preset.defects.spot_snr), _MAX_CONTRAST["chip"], group)
 
 
+def _inside(path_um: Points, frame: Frame, instrument: Instrument) -> Points:
+    """Return the part of a path around its middle that lies in the picture: its length is what is seen."""
+    left, top, right, bottom = instrument.border_px
+    x = frame.cx_px + path_um[:, 0] / frame.um_per_px_x
+    y = frame.cy_px + path_um[:, 1] / frame.um_per_px_y
+    within = (x > left) & (x < frame.width_px - 1 - right) & (y > top) & (y < frame.height_px - 1 - bottom)
+    middle = len(path_um) // 2
+    outside = np.flatnonzero(~within)
+    first = int(outside[outside < middle].max(initial=-1)) + 1
+    last = int(outside[outside > middle].min(initial=len(path_um)))
+    return path_um[first:last] if last - first > 2 else path_um
+
+
 def _scratches(
     event: str,
     preset: Preset,
@@ -292,7 +321,7 @@ def _scratches(
         )
         aside = float(rng.uniform(-20.0, 20.0)) if event == "bundle" else 0.0
         bend = 0.0 if rng.random() < 0.4 else float(rng.normal(0.0, 0.25))
-        path = kinds.scratch_path(
+        path = lines.scratch_path(
             rng,
             x_um=x_um - aside * math.sin(angle),
             y_um=y_um + aside * math.cos(angle),
@@ -300,12 +329,14 @@ def _scratches(
             angle_rad=float(turn),
             bend_rad=bend,
         )
-        drawing = kinds.scratch(
+        drawing = lines.scratch(
             rng,
             frame,
-            path,
+            _inside(path, frame, instrument),
             width_um=_log(rng, mix.scratch_width_um),
             profile=profile,
             interrupted=float(rng.uniform(0.1, 0.5)) if rng.random() < 0.25 else 0.0,
         )
-        yield PlannedDefect(drawing, snr * float(rng.uniform(0.7, 1.3)), _MAX_CONTRAST["scratch"], group)
+        # light can be lost only once, but scattered light can outshine a dark face
+        most = _MAX_CONTRAST["scratch"] * (3.0 if profile == "bright" else 1.0)
+        yield PlannedDefect(drawing, snr * float(rng.uniform(0.7, 1.3)), most, group)

@@ -212,7 +212,7 @@ def _slanting_light(
     table_um: NDArray[np.float64],
     soft_um: float,
 ) -> FloatMap:
-    """Draw the bright crescent on one side of the rim and the darker line on the other; both end on the rim."""
+    """Draw the bright crescent on one side of the rim, the darker line on the other; both end on it."""
     direction = (math.cos(look.crescent_angle_rad), math.sin(look.crescent_angle_rad))
     cosine = (x_um * direction[0] + y_um * direction[1]) / np.maximum(radius_um, 1.0)
     start, wide = look.outer_um, max(look.crescent_um, 1e-3)

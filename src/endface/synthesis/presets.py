@@ -1,4 +1,4 @@
-"""Ranges from which instruments, fibres and defects are drawn, under names: `sample`, `clinic`, `grabber`, ...
+"""Ranges from which instruments, fibres and defects are drawn, under names: `sample`, `clinic`, ...
 
 A preset holds ranges only. `(low, high)` is drawn uniformly, sizes, pitches and contrasts logarithmically.
 """
@@ -23,7 +23,7 @@ class DefectMix:
     weights : dict
         Relative frequency by kind of event.
     scratch_snr, spot_snr : Range
-        Range of the signal-to-noise ratio (see `endface.synthesis.scene.DefectTruth`).
+        Range of the signal-to-noise ratio (see `endface.synthesis.truth.DefectTruth`).
     scratch_width_um, spot_um : Range
     fine_specks : float
         Share of dirty images that also carry 5 to 40 small specks.
@@ -32,8 +32,8 @@ class DefectMix:
     events: tuple[int, int] = (1, 7)
     weights: dict[str, float] = field(
         default_factory=lambda: {
-            "scratch": 5.0, "bundle": 0.8, "crossing": 0.6, "pit": 3.0, "chip": 1.2, "ragged": 0.4, "crack": 0.3,
-            "dust": 3.0, "lint": 0.5, "oil": 0.5, "droplet": 1.0, "residue": 0.4, "trail": 0.4,
+            "scratch": 5.0, "bundle": 0.8, "crossing": 0.6, "pit": 3.0, "chip": 1.2, "ragged": 0.4,
+            "crack": 0.3, "dust": 3.0, "lint": 0.5, "oil": 0.5, "droplet": 1.0, "residue": 0.4, "trail": 0.4,
         }
     )  # fmt: skip
     scratch_snr: Range = (0.8, 20.0)
@@ -85,7 +85,7 @@ class Preset:
     textured: float = 0.0
     grain_gray: Range = (0.1, 0.5)
     texture_gray: Range = (3.0, 10.0)
-    adhesive: float = 0.2
+    adhesive: float = 0.12
     coating: float = 0.05
     rim_line: float = 0.6
     rim_line_um: Range = (0.8, 2.0)
@@ -137,7 +137,7 @@ PRESETS: dict[str, Preset] = {
         inverted=0.04,
         core_states={"lit": 5.0, "unlit": 1.0, "rings": 1.0},
         ferrule_gray=(170.0, 185.0),
-        cladding_share=(0.62, 0.66),
+        cladding_share=(0.6, 0.65),
         grain_gray=(0.6, 1.0),
         adhesive=0.0,
         coating=0.0,
@@ -145,24 +145,25 @@ PRESETS: dict[str, Preset] = {
         rim_line_um=(1.0, 2.2),
         rim_line_depth=(0.04, 0.2),
         crescent=1.0,
-        crescent_height=(0.1, 0.25),
+        crescent_height=(0.2, 0.42),
         # lit from the upper right
         crescent_angle_rad=(-0.9, 0.1),
-        off_centre=0.25,
+        off_centre=0.2,
         blur_px=(1.0, 1.15),
         defocus_px=(0.0, 0.3),
-        sharpen=(0.55, 0.7),
-        vignetting=(0.5, 0.55),
+        sharpen=(0.75, 0.95),
+        vignetting=(0.53, 0.56),
         vignetting_power=(2.0, 2.2),
         tilt=(0.0, 0.06),
-        read_noise_gray=(1.05, 1.25),
+        read_noise_gray=(1.05, 1.3),
         shot_noise_gray=(0.0, 0.001),
-        noise_lift=(0.3, 0.6),
+        noise_lift=(0.1, 0.4),
         interlaced=1.0,
         border=1.0,
         jpeg=1.0,
         jpeg_quality=(93, 96),
         sixteen_bit=0.0,
+        defects=DefectMix(events=(1, 10), fine_specks=0.4),
     ),
     "scope": replace(
         _CLINIC,
@@ -175,11 +176,14 @@ PRESETS: dict[str, Preset] = {
         core_states={"unlit": 2.0, "dim": 2.0, "lit": 1.0},
         ferrule_gray=(192.0, 197.0),
         cladding_share=(0.38, 0.44),
-        grain_gray=(0.9, 1.4),
+        grain_gray=(0.8, 1.3),
         adhesive=0.0,
         coating=0.15,
         rim_line=0.9,
-        crescent=0.3,
+        rim_line_um=(0.6, 1.4),
+        rim_line_depth=(0.1, 0.5),
+        crescent=0.6,
+        crescent_height=(0.08, 0.2),
         off_centre=0.3,
         blur_px=(0.9, 1.05),
         defocus_px=(0.0, 0.3),
@@ -187,9 +191,9 @@ PRESETS: dict[str, Preset] = {
         vignetting=(0.07, 0.1),
         vignetting_power=(6.0, 6.0),
         tilt=(0.0, 0.02),
-        read_noise_gray=(0.5, 0.58),
+        read_noise_gray=(0.42, 0.5),
         shot_noise_gray=(0.0, 0.0004),
-        noise_lift=(0.8, 1.0),
+        noise_lift=(0.5, 0.8),
         interlaced=0.0,
         border=0.0,
         jpeg=1.0,

@@ -48,7 +48,8 @@ class Instrument:
         Brightest point in shares of width and height.
     read_noise_gray, shot_noise_gray, noise_lift : float
         Noise variance is `(read * (128 / level)**lift)**2 + shot * level`, grey levels of an 8-bit image. A
-        camera's gamma curve lifts the noise of dark parts: a gamma of 0.45 is a lift of 1.2 (cut at a factor of 2.5).
+        camera's gamma curve lifts the noise of dark parts: a gamma of 0.45 is a lift of
+        1.2 (cut at a factor of 2.5).
     field_shift_px, field_gain : float
         Odd rows against even rows (interlaced frames): shift along x, relative brightness.
     border_px : tuple of int
@@ -102,7 +103,7 @@ class Instrument:
         return float(np.sqrt(np.sum(electronics(impulse, self) ** 2)))
 
     def noise_gray(self, level_gray: NDArray[np.float32]) -> FloatMap:
-        """Return the noise of the final image (standard deviation, rounding included) at given grey levels."""
+        """Return the standard deviation of the final image's noise at given levels, rounding included."""
         variance = _noise_variance(level_gray, self)
         rounding = 1.0 / 12.0 if self.bits == 8 else 0.0
         return np.asarray(np.sqrt(variance * self.noise_gain**2 + rounding), np.float32)
@@ -151,10 +152,10 @@ def shading(
     loss = squared if instrument.vignetting_power == 2.0 else squared ** (instrument.vignetting_power / 2.0)
     light = 1.0 - instrument.vignetting * np.minimum(loss, 1.5)
     light += tilt[0] * x / instrument.width_px + tilt[1] * y / instrument.height_px
-    light = np.maximum(light, 0.05).astype(np.float32)
+    result: FloatMap = np.asarray(np.maximum(light, 0.05), np.float32)
     for spot in instrument.spots:
-        _shade_spot(light, spot, x0, y0)
-    return light
+        _shade_spot(result, spot, x0, y0)
+    return result
 
 
 def _shade_spot(light: FloatMap, spot: OpticsSpot, x0: int, y0: int) -> None:

@@ -1,4 +1,4 @@
-"""Antialiased shapes in micrometres: discs, polylines and smooth noise on a frame of pixels that may not be square.
+"""Antialiased shapes in micrometres: ellipses, polylines and smooth noise on a frame of pixels.
 
 Knows geometry only; what a shape stands for is said in `defects`.
 """
@@ -66,9 +66,10 @@ class Frame:
 
 
 def coverage(signed_distance_um: FloatMap, *, pitch_um: float) -> FloatMap:
-    """Return how much of each pixel (0 to 1) lies inside a shape, from the distance of its centre to the border.
+    """Return how much of each pixel (0 to 1) lies inside a shape, from its centre's distance to the border.
 
-    `signed_distance_um` is negative inside. Exact for a straight border along rows or columns.
+    `signed_distance_um` is negative inside. Exact for a straight border along rows or columns, within 3 % of
+    the area for ellipses of four pixels and more across.
     """
     return np.asarray(np.clip(0.5 - signed_distance_um / pitch_um, 0.0, 1.0), np.float32)
 
@@ -91,7 +92,7 @@ def ellipse_distance(
 
 
 @njit(cache=True)
-def _polyline(  # type: ignore[no-untyped-def]  # numba compiles it and cannot take annotated signatures with caches of its own
+def _polyline(  # type: ignore[no-untyped-def]
     points, arc, x_first, y_first, pitch_x, pitch_y, height, width, reach
 ):
     distance = np.full((height, width), np.float32(1e9), dtype=np.float32)
@@ -146,14 +147,14 @@ def polyline_distance(
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], *, scale_px: float) -> FloatMap:
-    """Return Gaussian noise of unit variance with a correlation length of `scale_px` (standard deviation of the blur).
+    """Return Gaussian noise of unit variance, blurred with a standard deviation of `scale_px`.
 
     Coarse noise is drawn small and enlarged, so the cost does not grow with the scale.
     """
     step = max(int(scale_px / 2.0), 1)
     small = (shape[0] // step + 3, shape[1] // step + 3)
     noise = cv2.GaussianBlur(rng.standard_normal(small, dtype=np.float32), (0, 0), max(scale_px / step, 0.3))
-    noise /= max(float(noise.std()), 1e-6)
+    noise = np.asarray(noise / max(float(noise.std()), 1e-6), np.float32)
     if step == 1:
         return np.asarray(noise[: shape[0], : shape[1]])
     return np.asarray(cv2.resize(noise, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), np.float32)

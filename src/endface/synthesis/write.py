@@ -1,13 +1,12 @@
-"""Sets of rendered images in a folder: `images/`, `truth/` and `index.json`, each file written whole or not at all.
+"""Sets of rendered images in a folder: `images/`, `truth/` and `index.json`, each file whole or absent.
 
-Image `k` of a set depends on (seed, k, preset) and, where there are backgrounds, on the folder's images; never on how
-many images are made or in which order.
+Image `k` of a set depends on (seed, k, preset) and, where there are backgrounds, on the folder's images;
+never on how many images are made or in which order.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -24,7 +23,8 @@ from endface.imaging.ellipse import Ellipse
 from endface.synthesis.background import any_background, background_paths, render_on_background
 from endface.synthesis.draws import draw_instrument
 from endface.synthesis.presets import preset_named
-from endface.synthesis.scene import DefectTruth, RenderedImage, SceneTruth, render_endface
+from endface.synthesis.scene import render_endface
+from endface.synthesis.truth import DefectTruth, RenderedImage, SceneTruth
 
 #: version of the truth files; a reader refuses a larger one
 SCHEMA_VERSION = 1
@@ -63,8 +63,8 @@ def render_of_set(
     """Render image `index` of the set (seed, preset).
 
     The images of a set come from the preset's number of instruments, in turn, so that everything about an
-    instrument (field of view, pixel pitch, blur, dirt on the optics) recurs. `backgrounds` are files of real clean
-    images: one of them, drawn at random, takes the place of the rendered face.
+    instrument (field of view, pixel pitch, blur, dirt on the optics) recurs. `backgrounds` are files of real
+    clean images: one of them, drawn at random, takes the place of the rendered face.
 
     Examples
     --------
@@ -91,9 +91,9 @@ def write_set(
 ) -> WrittenSet:
     """Render `n` images with their truth into a folder.
 
-    Writes `images/<id>.png` (`.jpg` where the instrument compresses), `truth/<id>.json`, `truth/<id>_classes.png`
-    (codes of `DefectClass`), `truth/<id>_instances.png` (uint16), `truth/<id>_zones.png` (codes of `AnatomyZone`)
-    and, last, `index.json`.
+    Writes `images/<id>.png` (`.jpg` where the instrument compresses), `truth/<id>.json`,
+    `truth/<id>_classes.png` (codes of `DefectClass`), `truth/<id>_instances.png` (uint16),
+    `truth/<id>_zones.png` (codes of `AnatomyZone`) and, last, `index.json`.
 
     Parameters
     ----------
@@ -108,7 +108,9 @@ def write_set(
         If there is no such preset.
     """
     folder = Path(out)
-    ids, clean, defects, entries = [], 0, 0, []
+    ids: list[str] = []
+    entries: list[dict[str, Any]] = []
+    clean = defects = 0
     for image_id, rendered in iter_set(n=n, seed=seed, preset=preset, backgrounds=backgrounds):
         index = len(ids)
         entry = write_rendered(
@@ -187,6 +189,7 @@ def truth_record(truth: SceneTruth) -> dict[str, Any]:
         "zones": {
             "found": True,
             "cladding": _ellipse_record(truth.cladding),
+            "cladding_alternative": _outer_record(truth),
             "core": {**_ellipse_record(truth.core), "state": truth.core_state},
             "cladding_um": 2.0 * truth.cladding.rx_px * truth.um_per_px_x,
             "core_um": 2.0 * truth.core.rx_px * truth.um_per_px_x,
@@ -197,6 +200,12 @@ def truth_record(truth: SceneTruth) -> dict[str, Any]:
         "instrument": asdict(instrument),
         "defects": [_defect_record(item) for item in truth.defects],
     }
+
+
+def _outer_record(truth: SceneTruth) -> dict[str, float] | None:
+    """Return the edge of the hole where glue or a coating lies around the glass: a second, equal rim."""
+    factor = truth.outer_um / (truth.cladding.rx_px * truth.um_per_px_x)
+    return _ellipse_record(truth.cladding.scaled(factor)) if factor > 1.001 else None
 
 
 def _ellipse_record(ellipse: Ellipse) -> dict[str, float]:
@@ -223,4 +232,4 @@ def _write_bytes(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)
-    os.replace(part, path)
+    part.replace(path)

@@ -1,0 +1,269 @@
+"""The command line: parses, calls, prints. The only module that prints.
+
+Nothing heavy is imported before a command needs it, so that `endface --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from endface.config import Resolved
+    from endface.foreman import Progress
+    from endface.pipeline import RunSummary
+
+EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_REJECT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    name="endface",
+    help="Inspect, measure, grade and annotate images of fibre end faces and other optical surfaces.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Profile = Annotated[
+    str | None, typer.Option(help="Acceptance profile: auto, a name (see `endface profiles`) or a YAML file.")
+]
+Config = Annotated[Path | None, typer.Option(help="YAML file with settings (see `endface config`).")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.")
+]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: all cores.")]
+FailOn = Annotated[
+    str | None, typer.Option(metavar="reject", help="'reject': exit code 3 if an image is FAIL.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where unforeseen errors come from.")]
+
+
+@app.callback(invoke_without_command=True)
+def common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Inspect, measure, grade and annotate images of fibre end faces and other optical surfaces."""
+    if version:
+        from endface import __version__
+
+        print(f"endface {__version__}")
+        raise typer.Exit(EXIT_OK)
+
+
+@app.command("run")
+def run_command(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders or globs.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for all results.")],
+    config: Config = None,
+    profile: Profile = None,
+    surface: Annotated[str | None, typer.Option(help="fiber, or plain: one zone without a fibre.")] = None,
+    jobs: Jobs = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Go on where an earlier run stopped, or start anew.")
+    ] = True,
+    fail_on: FailOn = None,
+    assignments: Assignments = None,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
+    debug: Debug = False,
+) -> None:
+    """Find zones and defects in a folder of images, name, measure and grade them, and write it all to OUT."""
+    with _readable_errors(debug=debug):
+        _check_fail_on(fail_on)
+        overrides = _overrides(assignments, {"grading.profile": profile, "surface": surface})
+        from endface.config import load_settings
+
+        resolved = load_settings(config, overrides)
+        from endface.pipeline import run
+
+        with _progress() as show:
+            summary = run(inputs, out, settings=resolved, jobs=jobs, fresh=not resume, progress=show)
+        _finish(summary, report=report, fail_on=fail_on)
+
+
+@app.command("grade")
+def grade_command(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `endface run`.")],
+    profile: Profile = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write here; default: change RUN itself.")
+    ] = None,
+    jobs: Jobs = None,
+    fail_on: FailOn = None,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
+    debug: Debug = False,
+) -> None:
+    """Grade a finished run again, e.g. by another profile, without analysing the images again."""
+    with _readable_errors(debug=debug):
+        _check_fail_on(fail_on)
+        from endface.pipeline import regrade
+
+        with _progress() as show:
+            summary = regrade(run_folder, profile=profile, out=out, jobs=jobs, progress=show)
+        _finish(summary, report=report, fail_on=fail_on)
+
+
+@app.command("profiles")
+def profiles_command(
+    name: Annotated[str | None, typer.Argument(help="Show all of one profile.")] = None,
+    debug: Debug = False,
+) -> None:
+    """List the acceptance profiles, or print one."""
+    with _readable_errors(debug=debug):
+        from endface.grading import load_profile, profile_names
+
+        if name is None:
+            for known in profile_names():
+                print(f"{known:<24} {load_profile(known).title}")
+            return
+        import yaml
+
+        content = load_profile(name).model_dump(mode="json", exclude_none=True)
+        print(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), end="")
+
+
+@app.command("config")
+def config_command(
+    config: Config = None,
+    assignments: Assignments = None,
+    profile: Profile = None,
+    debug: Debug = False,
+) -> None:
+    """Print the settings a run would use and where each comes from, as a settings file."""
+    with _readable_errors(debug=debug):
+        from endface.config import load_settings
+
+        resolved = load_settings(config, _overrides(assignments, {"grading.profile": profile}))
+        print(_as_yaml(resolved), end="")
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # names with letters a terminal cannot show must not end a run
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    app()
+
+
+# ── helpers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _readable_errors(*, debug: bool) -> Iterator[None]:
+    """Turn errors a user can mend into two lines and exit code 2, Ctrl-C into advice."""
+    from endface.errors import EndfaceError
+
+    if debug:
+        import logging
+
+        logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
+        logging.getLogger("numba").setLevel(logging.WARNING)
+        logging.getLogger("PIL").setLevel(logging.WARNING)
+    try:
+        yield
+    except EndfaceError as error:
+        if debug:
+            raise
+        _complain(f"error: {error.message}")
+        if error.hint:
+            _complain(f"  hint: {error.hint}")
+        raise typer.Exit(EXIT_USAGE) from None
+    except KeyboardInterrupt:
+        _complain("interrupted; the same command goes on where it stopped")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _check_fail_on(value: str | None) -> None:
+    if value not in (None, "reject"):
+        from endface.errors import SettingsError
+
+        raise SettingsError(f"--fail-on: expected reject, found {value!r}", hint="Leave it out otherwise.")
+
+
+def _overrides(assignments: list[str] | None, options: dict[str, Any]) -> dict[str, Any]:
+    from endface.config import parse_assignment
+
+    given = dict(parse_assignment(text) for text in assignments or ())
+    return given | {key: value for key, value in options.items() if value is not None}
+
+
+def _as_yaml(resolved: Resolved) -> str:
+    """Return settings as YAML with the origin of each value behind it."""
+    import yaml
+
+    lines: list[str] = []
+    open_sections: list[str] = []
+    for key, value, origin in resolved.rows():
+        *sections, name = key.split(".")
+        for depth, section in enumerate(sections):
+            if open_sections[: depth + 1] != sections[: depth + 1]:
+                lines.append("  " * depth + f"{section}:")
+        open_sections = sections
+        text = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
+        lines.append(f"{'  ' * len(sections) + name}: {text}".ljust(44) + f"  # {origin}")
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show bars with rate and time left on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total, rate="")
+            speed = bars.tasks[tasks[stage]].speed
+            bars.update(tasks[stage], completed=done, rate=f"{speed:.1f}/s" if speed else "")
+
+        yield show
+
+
+def _finish(summary: RunSummary, *, report: bool, fail_on: str | None) -> None:
+    """Write the report, say what came out, and leave with the exit code of the contract."""
+    lines = [f"{summary.n_images - summary.n_failed} of {summary.n_images} images done"]
+    if summary.n_reused:
+        lines[0] += f" ({summary.n_reused} taken over from an earlier run)"
+    verdicts = ", ".join(f"{count} {name}" for name, count in summary.verdicts.items())
+    lines.append(f"{summary.n_defects} defects; {verdicts or 'no verdicts'}")
+    if summary.n_removed:
+        lines.append(f"{summary.n_removed} files of earlier runs that no longer apply were removed")
+    if report:
+        from endface.report import write_report
+
+        lines.append(f"report: {write_report(summary.folder)}")
+    else:
+        lines.append(f"results: {summary.folder}")
+    print("\n".join(lines))
+    for failure in summary.failures:
+        _complain(f"failed ({failure.stage}): {failure.error}")
+        if failure.hint:
+            _complain(f"  hint: {failure.hint}")
+    if summary.n_failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+    if fail_on == "reject" and summary.verdicts.get("FAIL"):
+        raise typer.Exit(EXIT_REJECT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""One defect per thing: bring together what several detectors, scales and polarities saw of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from endface.annotation import Defect, instance_map
+
+# how far the halo of optics and camera sharpening reaches round a defect
+_HALO_PX = 4
+
+
+def merge_findings(spots: list[Defect], lines: list[Defect], shape: tuple[int, int]) -> tuple[Defect, ...]:
+    """Merge spots and lines that belong to one defect, and drop halos of stronger findings.
+
+    A line that runs along a stronger one is its other side. A spot is a halo if it touches a stronger finding of the
+    opposite polarity, and part of a line if most of it lies on the line. A line that lies mostly on one
+    spot is that spot's outline.
+
+    Parameters
+    ----------
+    spots, lines : list of Defect
+        Findings of the region and the line detector.
+    shape : tuple of int
+        Height and width of the image.
+    """
+    kept_lines = _without_shadows(lines, shape)
+    spots = _without_halos(spots, spots, shape)
+    spots = _without_halos(spots, kept_lines, shape)
+    return tuple(_absorb(spots, kept_lines, shape))
+
+
+def _without_shadows(lines: list[Defect], shape: tuple[int, int]) -> list[Defect]:
+    covered = np.zeros(shape, np.uint8)
+    kept = []
+    for line in sorted(lines, key=lambda d: -d.score):
+        if (covered[line.box][line.mask] > 0).mean() > 0.5:
+            continue
+        kept.append(line)
+        _stamp(covered, line, _HALO_PX)
+    return kept
+
+
+def _without_halos(spots: list[Defect], others: list[Defect], shape: tuple[int, int]) -> list[Defect]:
+    # number of the strongest neighbour of each polarity within reach
+    near = {polarity: np.zeros(shape, np.int32) for polarity in (-1, 1)}
+    ranked = sorted(others, key=_strength)
+    for number, other in enumerate(ranked, start=1):
+        _stamp(near[other.polarity], other, _HALO_PX, value=number)
+    kept = []
+    for spot in spots:
+        number = int(near[-spot.polarity][spot.box][spot.mask].max())
+        rival = ranked[number - 1] if number else None
+        # slanting light gives dark pits and dust a bright side; the reverse takes clear evidence
+        ratio = 0.5 if spot.polarity > 0 else 2.0
+        if rival is None or _strength(rival) < _strength(spot) or rival.score < ratio * spot.score:
+            kept.append(spot)
+    return kept
+
+
+def _strength(defect: Defect) -> float:
+    return max(defect.score, 0.1) * defect.area_px
+
+
+def _absorb(spots: list[Defect], lines: list[Defect], shape: tuple[int, int]) -> list[Defect]:
+    owner = np.zeros(shape, np.int32)
+    for number, line in reversed(list(enumerate(lines, start=1))):
+        _stamp(owner, line, 2, value=number)
+    spot_map = instance_map(tuple(spots), shape) if spots else np.zeros(shape, np.uint16)
+    members: dict[int, list[Defect]] = {}
+    left = []
+    for spot in spots:
+        under = owner[spot.box][spot.mask]
+        line_number = int(np.bincount(under).argmax()) if under.any() else 0
+        if line_number and (under == line_number).mean() > 0.5:
+            members.setdefault(line_number, []).append(spot)
+        else:
+            left.append(spot)
+    result = []
+    for number, line in enumerate(lines, start=1):
+        under = spot_map[line.box][line.mask]
+        counts = np.bincount(under)
+        counts[0] = 0
+        if counts.size > 1 and counts.max() > 0.6 * under.size and counts.argmax() - 1 < len(spots):
+            host = spots[int(counts.argmax()) - 1]
+            if host in left:
+                continue
+        result.append(_unite(line, members.get(number, [])))
+    return left + result
+
+
+def _unite(line: Defect, spots: list[Defect]) -> Defect:
+    if not spots:
+        return line
+    parts = [line, *spots]
+    y0, x0 = min(p.y_px for p in parts), min(p.x_px for p in parts)
+    y1 = max(p.y_px + p.mask.shape[0] for p in parts)
+    x1 = max(p.x_px + p.mask.shape[1] for p in parts)
+    mask = np.zeros((y1 - y0, x1 - x0), bool)
+    for part in parts:
+        height, width = part.mask.shape
+        mask[part.y_px - y0 : part.y_px - y0 + height, part.x_px - x0 : part.x_px - x0 + width] |= part.mask
+    score = max(p.score for p in parts)
+    return replace(line, mask=mask, x_px=x0, y_px=y0, detector="line+region", score=score)
+
+
+def _stamp(canvas: NDArray[np.generic], defect: Defect, reach_px: int, *, value: float = 1) -> None:
+    # draw the defect, grown by `reach_px`, onto the canvas
+    height, width = canvas.shape
+    rows, cols = defect.box
+    grown = cv2.dilate(
+        np.pad(defect.mask.astype(np.uint8), reach_px),
+        cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach_px + 1, 2 * reach_px + 1)),
+    ).astype(bool)
+    y0, x0 = rows.start - reach_px, cols.start - reach_px
+    top, left = max(0, -y0), max(0, -x0)
+    bottom, right = min(grown.shape[0], height - y0), min(grown.shape[1], width - x0)
+    view = canvas[y0 + top : y0 + bottom, x0 + left : x0 + right]
+    view[grown[top:bottom, left:right]] = value

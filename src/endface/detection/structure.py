@@ -1,0 +1,117 @@
+"""Remove what a clean surface shows: illumination, the fibre's own rings, frame borders; know the noise left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
+
+from endface.annotation import Zones
+from endface.imaging.background import PolarGrid, concentric_background, polar_grid, smooth_background
+from endface.imaging.noise import robust_sigma
+
+_BORDER_DEPTH_PX = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """An image without what a clean surface shows.
+
+    Attributes
+    ----------
+    gray : (H, W) float32 ndarray
+        Gray values minus illumination and concentric structure; 0 outside `mask`.
+    mask : (H, W) bool ndarray
+        Pixels that can be judged.
+    zones : (H, W) uint8 ndarray
+        Zones of like noise: 0 none, 1 surface, 2 cladding, 3 core.
+    grid : PolarGrid or None
+        Chart of the fibre.
+    outside : (h, w) float32 ndarray
+        Within the chart's box: 1 on the surface, 0 on the fibre, between at the seam.
+    """
+
+    gray: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    zones: NDArray[np.uint8]
+    grid: PolarGrid | None = None
+    outside: NDArray[np.float32] | None = None
+
+    def noise(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Measure the noise of `values`, the residual or a smoothed copy of it.
+
+        Returns
+        -------
+        sigma : (H, W) float32 ndarray
+            Standard deviation of the noise, ring by ring on the fibre and line by line along frame borders:
+            where the model leaves ripples, ripples are noise.
+        quiet : (H, W) float32 ndarray
+            Noise of the open surface or fibre over `sigma`: 1 where there are no ripples, less where there are.
+        """
+        level = max(robust_sigma(values[self.zones == 1][::2]), 1e-3)
+        sigma = np.full(values.shape, level, np.float32)
+        for image, target, live in ((values, sigma, self.mask), (values.T, sigma.T, self.mask.T)):
+            for column in _border_columns(live):
+                target[:, column] = np.maximum(target[:, column], robust_sigma(image[live[:, column], column]))
+        quiet = level / sigma
+        if self.grid is not None and self.outside is not None:
+            rows, floor = _ring_noise(self.grid, values)
+            ring = self.grid.roll(np.repeat(rows[:, None], self.grid.sample_x.shape[1], axis=1))
+            box = self.grid.box
+            sigma[box] = self.outside * sigma[box] + (1 - self.outside) * ring
+            quiet[box] = np.minimum(quiet[box], (self.outside * level + (1 - self.outside) * floor) / sigma[box])
+        return sigma, np.clip(quiet, 0.05, 1)
+
+
+def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
+    """Subtract illumination and the fibre's own concentric structure from an image (H, W) of any real type."""
+    gray = np.asarray(image, np.float32)
+    # the outermost pixels have no surroundings to be compared with
+    mask = cv2.erode(zones.valid.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
+    if zones.cladding is None:
+        scale_px = max(8.0, min(gray.shape) / 50)
+        residual = np.where(mask, gray - smooth_background(gray, mask, scale_px=scale_px), 0).astype(np.float32)
+        _flatten_borders(residual, mask)
+        return Residual(residual, mask, mask.astype(np.uint8))
+    radius = zones.cladding.radius_map(zones.shape)
+    background = smooth_background(gray, mask & (radius > 1.08), scale_px=max(8.0, zones.cladding.radius_px / 9))
+    grid = polar_grid(zones.cladding, zones.core, zones.shape)
+    model, _ = concentric_background(grid.unroll(gray))
+    outside = np.clip((radius[grid.box] - 1.06) / 0.1, 0, 1).astype(np.float32)
+    background[grid.box] = outside * background[grid.box] + (1 - outside) * grid.roll(model)
+    residual = np.where(mask, gray - background, 0).astype(np.float32)
+    _flatten_borders(residual, mask)
+    parts = np.where(radius > 1.03, 1, 2).astype(np.uint8)
+    if zones.core is not None:
+        parts[zones.core.radius_map(zones.shape) < 1] = 3
+    parts[~mask] = 0
+    return Residual(residual, mask, parts, grid, outside)
+
+
+def _ring_noise(grid: PolarGrid, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    # nearest: interpolation would average the noise that is to be measured
+    chart = cv2.remap(values, grid.sample_x, grid.sample_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    # the 70 % quantile (1.04 sigma) sees ripples that fill less than half of a rim; a median would not
+    rows = maximum_filter1d(np.quantile(np.abs(chart), 0.5, axis=1) / 0.6745, 3)
+    floor = max(float(np.median(rows[4 : int(grid.rim_row)])), 1e-3)
+    return np.maximum(rows, floor).astype(np.float32), floor
+
+
+def _border_columns(live: NDArray[np.bool_]) -> list[int]:
+    """Columns next to a dead frame border; none where the picture goes up to the edge of the image."""
+    columns = np.flatnonzero(live.any(axis=0))
+    if columns.size == 0:
+        return []
+    near = columns[:_BORDER_DEPTH_PX].tolist() if columns[0] > 2 else []
+    return near + (columns[-_BORDER_DEPTH_PX:].tolist() if columns[-1] < live.shape[1] - 3 else [])
+
+
+def _flatten_borders(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
+    """Take out the lines that run along a dead frame border (combs, ringing of a frame grabber), in place."""
+    for image, live in ((residual, mask), (residual.T, mask.T)):
+        for column in _border_columns(live):
+            inside = live[:, column]
+            image[inside, column] -= np.median(image[inside, column])

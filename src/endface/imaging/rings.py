@@ -1,0 +1,242 @@
+"""Measured rings: a proposed circle is turned into a sub-pixel ellipse with the evidence for it.
+
+Knows edges and ellipses; which ring is cladding or core is decided in `endface.zones`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endface.imaging.ellipse import MAX_ASPECT, Ellipse, fit_ellipse_ransac, refine_ellipse
+from endface.imaging.rim import RimEdges, find_rim_edges, unroll
+
+_SEED = 20180913  # RANSAC draws; a constant, so that the same picture gives the same ring
+
+
+@dataclass(frozen=True, eq=False)
+class Ring:
+    """A closed edge in a picture: its ellipse and how well the picture supports it.
+
+    Attributes
+    ----------
+    polarity : int
+        +1 where it is brighter outside.
+    support : float
+        Share of the visible rays whose edge lies on the ellipse.
+    visible : float
+        Share of the rim that lies within the picture.
+    strength, noise : float
+        Median height of the edge and robust standard deviation of such heights beside it, in grey levels.
+    shade : float
+        Height that the steady shade across the rim alone would give.
+    step : float
+        Median difference of the levels outside and inside, times the polarity.
+    agreement : float
+        Share of the visible rays on which that difference has the sign of the polarity.
+    unrest : float
+        Spread over the rays of the level inside and outside, slow shading left out, against the step or the strength,
+        whichever is larger.
+    outer_level, outer_spread : float
+        Median and robust standard deviation over the rays of the level outside.
+    edges : RimEdges
+        One edge per ray, offsets against `ellipse`.
+    """
+
+    ellipse: Ellipse
+    polarity: int
+    support: float
+    visible: float
+    strength: float
+    noise: float
+    shade: float
+    step: float
+    agreement: float
+    unrest: float
+    outer_level: float
+    outer_spread: float
+    edges: RimEdges
+
+    @property
+    def snr(self) -> float:
+        """Height of the edge in units of the noise beside it."""
+        return self.strength / max(self.noise, 1e-3 * self.strength, 1e-12)
+
+
+def edge_sigma_px(radius_px: float) -> float:
+    """Return the width of the edge filter that suits a ring of this size."""
+    return min(max(0.012 * radius_px, 1.0), 4.0)
+
+
+def fit_ring(
+    image: NDArray[np.float32],
+    start: Ellipse,
+    *,
+    polarity: int,
+    band_px: float | None = None,
+    aspect: float | None = None,
+    min_support: float = 0.3,
+    arc_rad: float = 0.0,
+) -> Ring | None:
+    """Fit the closed edge of one polarity that lies near a proposed ellipse.
+
+    Edges along rays in a wide band, RANSAC through them, then twice a Tukey-weighted least-squares fit to the edges in
+    a narrow band.
+
+    Parameters
+    ----------
+    image : (H, W) float32 ndarray
+        NaN where the picture shows nothing.
+    band_px : float, optional
+        How far off the proposal may be; 13 % of the radius where None.
+    aspect : float, optional
+        Known ry / rx.
+    min_support : float
+        Share of the rays that RANSAC must explain.
+    arc_rad : float
+        Smoothing along the rim, for faint edges.
+
+    Returns
+    -------
+    Ring or None
+        None where no ellipse explains enough of the edges.
+    """
+    radius = start.radius_px
+    band = band_px if band_px is not None else max(0.13 * radius, 4.0)
+    sigma = min(1.2 * edge_sigma_px(radius), 0.3 * radius)
+    wide = find_rim_edges(
+        image, start, polarity=polarity, inwards_px=band, outwards_px=band, sigma_px=sigma, n_angles=128, n_peaks=3, arc_rad=arc_rad
+    )
+    n_visible = int(wide.visible.sum())
+    tolerance = max(1.2, 0.015 * radius)  # of a supporter; the trials are judged by a tighter one
+    points, strength = wide.points(start), wide.strength[np.isfinite(wide.offset_px)]
+    fitted = fit_ellipse_ransac(
+        points,
+        tolerance_px=max(1.0, 0.009 * radius),
+        rng=np.random.default_rng(_SEED),
+        weights=np.minimum(strength / max(_median_or_0(wide.strength[:, 0]), 1e-12), 1.0),
+        aspect=aspect,
+    )
+    if fitted is None or n_visible < 30 or not 0.5 * radius < fitted.radius_px < 2 * radius:
+        return None
+    near = np.abs(fitted.normalized_radius(points[:, 0], points[:, 1]) - 1) * fitted.radius_px < tolerance
+    if np.count_nonzero(near) < min_support * n_visible:
+        return None
+    ellipse = refine_ellipse(points[near], fitted, aspect=aspect)
+    sigma = min(edge_sigma_px(radius), 0.25 * radius)
+    edges = wide
+    before = ellipse
+    for n_angles, reach in ((180, 3.5), (360, 3.0)):
+        narrow = max(reach * sigma, 0.008 * reach * radius)
+        edges = find_rim_edges(
+            image,
+            ellipse,
+            polarity=polarity,
+            inwards_px=narrow,
+            outwards_px=narrow,
+            sigma_px=sigma,
+            n_angles=n_angles,
+            n_peaks=3,
+            arc_rad=arc_rad,
+        )
+        # of two edges side by side (a gap, a coating) the one this ellipse stands for, not the stronger one
+        edges = edges.nearest(min_strength=0.4 * _median_or_0(edges.strength[:, 0]))
+        before = ellipse
+        ellipse = refine_ellipse(edges.points(ellipse), ellipse, aspect=aspect)
+        if not 0.7 * radius < ellipse.radius_px < 1.4 * radius:
+            return None
+    ratio = ellipse.ry_px / ellipse.rx_px
+    if aspect is None and not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
+        return None
+    return _measure(image, ellipse, before, edges, polarity, wide)
+
+
+def _median_or_0(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else 0.0
+
+
+def _measure(
+    image: NDArray[np.float32], ellipse: Ellipse, before: Ellipse, edges: RimEdges, polarity: int, wide: RimEdges
+) -> Ring:
+    """Collect the evidence for a fitted ellipse; `edges` were taken along rays of the ellipse `before`."""
+    radius = ellipse.radius_px
+    shifted = _relative_to(edges, before, ellipse)
+    offset, strength = shifted.offset_px[:, 0], shifted.strength[:, 0]
+    visible = shifted.visible
+    on_rim = visible & (np.abs(offset) < max(1.0, 0.012 * radius))
+    height = _median_or_0(strength[on_rim])
+    on_rim &= strength > max(0.3 * height, 2 * wide.noise)
+    sigma = edge_sigma_px(radius)
+    reach = min(max(3 * sigma, 0.06 * radius), 0.5 * radius) / radius
+    gap = 1.5 * sigma / radius
+    inner = np.nanmean(_quiet(unroll(image, ellipse, n_angles=360, radii=np.linspace(1 - gap - reach, 1 - gap, 8))), axis=1)
+    outer = np.nanmean(_quiet(unroll(image, ellipse, n_angles=360, radii=np.linspace(1 + gap, 1 + gap + reach, 8))), axis=1)
+    n_visible = max(int(visible.sum()), 1)
+    difference = polarity * (outer - inner)[visible]
+    step = float(np.median(difference)) if difference.size else 0.0
+    angles = shifted.angles_rad[visible]
+    outer_spread = _spread(outer[visible])
+    spread = max(_spread(_without_shading(side[visible], angles)) for side in (inner, outer))
+    return Ring(
+        ellipse=ellipse,
+        polarity=polarity,
+        support=float(np.count_nonzero(on_rim) / n_visible),
+        visible=float(visible.mean()),
+        strength=height,
+        noise=wide.noise,
+        shade=wide.shade,
+        step=step,
+        agreement=float(np.mean(difference > 0)) if difference.size else 0.0,
+        unrest=spread / max(abs(step), height, 1e-9),
+        outer_level=_median_or_0(outer[visible]),
+        outer_spread=outer_spread,
+        edges=shifted,
+    )
+
+
+def _quiet(polar: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Replace rows without any pixel by 0, so that their mean is defined; they are not used."""
+    empty = ~np.isfinite(polar).any(axis=1)
+    polar[empty] = 0
+    return polar
+
+
+def _without_shading(levels: NDArray[np.floating], angles_rad: NDArray[np.float64]) -> NDArray[np.floating]:
+    """Take out what changes once or twice round the rim: uneven light, not a restless surface."""
+    if levels.size < 20:
+        return levels
+    waves = np.stack([f(n * angles_rad) for n in (1, 2) for f in (np.cos, np.sin)] + [np.ones_like(angles_rad)], axis=1)
+    middle = np.median(levels)
+    limit = 3 * max(_spread(levels), 1e-9)
+    clipped = np.clip(levels - middle, -limit, limit)
+    return np.asarray(levels - middle - waves @ np.linalg.lstsq(waves, clipped, rcond=None)[0])
+
+
+def _spread(values: NDArray[np.floating]) -> float:
+    if values.size == 0:
+        return 0.0
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+
+
+def _relative_to(edges: RimEdges, before: Ellipse, ellipse: Ellipse) -> RimEdges:
+    """Give edges found along rays of one ellipse as offsets from another that nearly equals it."""
+    scale = 1 + edges.offset_px[:, 0] / np.hypot(
+        before.rx_px * np.cos(edges.angles_rad), before.ry_px * np.sin(edges.angles_rad)
+    )
+    x = before.cx_px + scale * before.rx_px * np.cos(edges.angles_rad)
+    y = before.cy_px + scale * before.ry_px * np.sin(edges.angles_rad)
+    offset = (ellipse.normalized_radius(x, y) - 1) * np.hypot(
+        ellipse.rx_px * np.cos(edges.angles_rad), ellipse.ry_px * np.sin(edges.angles_rad)
+    )
+    return RimEdges(edges.angles_rad, offset[:, None], edges.strength, edges.visible, edges.noise, edges.shade)
+
+
+def share_of_rim_inside(ellipse: Ellipse, shape: tuple[int, int]) -> float:
+    """Return which share of an ellipse's rim lies within a picture of `shape` (H, W)."""
+    points = ellipse.points(np.linspace(0, 2 * math.pi, 360, endpoint=False))
+    inside = (points >= -0.5).all(axis=1) & (points[:, 0] <= shape[1] - 0.5) & (points[:, 1] <= shape[0] - 0.5)
+    return float(inside.mean())

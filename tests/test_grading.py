@@ -1,0 +1,409 @@
+"""Verdicts follow the rules of the profile, their laws and what uncertainty leaves open."""
+
+import itertools
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from endface.annotation import Decision
+from endface.errors import FormatError
+from endface.grading import crossing_scratches, grade, load_profile, score_severity
+from endface.profiles import Profile, Rule
+from endface.profiles._counting import judge_bins
+
+PASS, FAIL = Decision.PASS, Decision.FAIL
+MARGINAL, INDETERMINATE = Decision.MARGINAL, Decision.INDETERMINATE
+SEVERITY = {PASS: 0, MARGINAL: 1, FAIL: 2}
+
+# boundary vectors of edition 2: profile, zone, kind, um, count, expected
+VECTORS = [
+    ("sm_upc", "A", "scratch", 0.5, 0, PASS),
+    ("sm_upc", "A", "scratch", 0.5, 1, FAIL),
+    ("sm_apc", "A", "scratch", 2.9, 4, PASS),
+    ("sm_apc", "A", "scratch", 2.9, 5, FAIL),
+    ("sm_apc", "B", "scratch", 9.0, 1, PASS),
+    ("sm_upc", "B", "scratch", 3.0, 50, PASS),
+    ("sm_upc", "B", "scratch", 3.1, 1, FAIL),
+    ("sm_upc", "B", "defect", 1.9, 500, PASS),
+    ("sm_upc", "B", "defect", 2.0, 5, PASS),
+    ("sm_upc", "B", "defect", 2.0, 6, FAIL),
+    ("sm_upc", "B", "defect", 5.1, 1, FAIL),
+    ("sm_upc", "C", "defect", 40.0, 1, PASS),
+    ("sm_upc", "D", "scratch", 20.0, 30, PASS),
+    ("sm_upc", "D", "defect", 9.9, 99, PASS),
+    ("sm_upc", "D", "defect", 10.1, 1, FAIL),
+    ("mm_pc", "A", "defect", 5.0, 4, PASS),
+    ("mm_pc", "A", "defect", 1.0, 5, FAIL),
+    ("mm_pc", "D", "defect", 25.0, 5, PASS),
+    ("mm_pc", "D", "defect", 30.1, 1, FAIL),
+]
+
+
+def table(*rows):
+    """Return a defect table from (zone, type, um): scratches get a width, all others a diameter."""
+    types = {"defect": "pit_chip"}
+    return pl.DataFrame(
+        [
+            {
+                "type": types.get(kind, kind),
+                "iec_zone": zone,
+                "iec_zone_centroid": zone,
+                "iec_zones": zone,
+                "width_um": um if kind == "scratch" else 0.01,
+                "diameter_um": 1e6 if kind == "scratch" else um,
+            }
+            for zone, kind, um in rows
+        ],
+        schema={
+            "type": pl.String,
+            "iec_zone": pl.String,
+            "iec_zone_centroid": pl.String,
+            "iec_zones": pl.String,
+            "width_um": pl.Float64,
+            "diameter_um": pl.Float64,
+        },
+    )
+
+
+def judge(rows, profile="sm_upc", **changes):
+    keywords = {"found": True, "um_per_px": (0.4, 0.4), "size_uncertainty_px": 0.0} | changes
+    given_profile = profile if isinstance(profile, Profile) else load_profile(profile)
+    return grade(rows if isinstance(rows, pl.DataFrame) else table(*rows), given_profile, **keywords)
+
+
+@pytest.mark.parametrize(("profile", "zone", "kind", "um", "n", "expected"), VECTORS)
+def test_boundary_vectors(profile, zone, kind, um, n, expected):
+    assert judge([(zone, kind, um)] * n, profile).decision == expected
+
+
+@pytest.mark.parametrize("name", ["sm_upc"])
+def test_other_readings_differ_only_where_they_say(name):
+    profile = load_profile(name)
+    (other,) = profile.alt_values
+    for um in (9.9, 10.0, 10.1):
+        taken = judge_bins(profile.rules["D"].defects, *[np.array([um])] * 3).decision
+        read = judge_bins(other.rules, *[np.array([um])] * 3).decision
+        assert (taken == read) == (um != 10.0)
+
+
+# ── words ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_reasons_name_zone_counts_and_limits():
+    verdict = judge([("B", "defect", 3.0)] * 6)
+    assert verdict.reason == "zone B: 6 defects of 2 to 5 um, 5 allowed"
+    verdict = judge([("A", "scratch", 1.2), ("B", "defect", 7.0), ("D", "defect", 3.0)])
+    assert verdict.reason == (
+        "zone A: 1 scratch of any width (largest 1.2 um), none allowed; "
+        "zone B: 1 defect over 5 um (largest 7 um), none allowed"
+    )
+    assert dict(verdict.zones) == {"A": FAIL, "B": FAIL, "C": PASS, "D": PASS}
+    failed = [outcome for outcome in verdict.outcomes if outcome.decision == FAIL]
+    assert [(o.zone, o.kind, o.count, o.limit) for o in failed] == [
+        ("A", "scratches", 1, 0),
+        ("B", "defects", 1, 0),
+    ]
+
+
+def test_pass_and_marginal_are_explained():
+    assert judge([]).reason == "within all limits of sm_upc"
+    some = judge([("B", "defect", 3.0)] * 2)
+    assert some.reason == "within all limits of sm_upc; zone B: 2 defects of 2 to 5 um, 5 allowed"
+    close = judge([("B", "defect", 4.9)], size_uncertainty_px=0.5)
+    assert close.decision == MARGINAL
+    assert close.reason == (
+        "zone B: 0 defects over 5 um, none allowed, but 1 possible: sizes are good to +-0.4 um"
+    )
+    over = judge([("B", "defect", 5.2)], size_uncertainty_px=0.5)
+    assert "1 defect over 5 um (largest 5.2 um), none allowed, but as few as 0 possible" in over.reason
+
+
+# ── uncertainty ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_none_in_zone_a_is_certain_whatever_the_size():
+    assert judge([("A", "defect", 0.05)], size_uncertainty_px=1.0).decision == FAIL
+    assert judge([("A", "scratch", 0.05)], size_uncertainty_px=1.0).decision == FAIL
+
+
+def test_tiny_defects_are_not_marginal():
+    assert judge([("B", "defect", 0.3)] * 40, size_uncertainty_px=0.5).decision == PASS
+    assert judge([("D", "defect", 1.0)] * 40, size_uncertainty_px=0.5).decision == PASS
+
+
+def test_uncertainty_is_that_of_the_coarser_axis_times_the_coverage_factor():
+    near = [("B", "defect", 4.5)]
+    assert judge(near, um_per_px=(0.2, 0.4), size_uncertainty_px=0.5).decision == PASS
+    assert judge(near, um_per_px=(0.2, 0.6), size_uncertainty_px=0.5).decision == MARGINAL
+    assert judge(near, um_per_px=(0.2, 0.6), size_uncertainty_px=0.5, coverage_factor=0.5).decision == PASS
+
+
+def test_failing_for_sure_without_knowing_by_which_rule():
+    # five are surely of 2 to 5 um, and the sixth breaks either that limit or the one over 5 um
+    verdict = judge([("B", "defect", 3.5)] * 5 + [("B", "defect", 5.05)], size_uncertainty_px=0.3)
+    assert verdict.decision == FAIL
+    assert verdict.reason == "zone B: 1 defect over 5 um (largest 5.05 um), none allowed"
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 12), st.integers(0, 4)), max_size=4),
+    st.lists(st.sampled_from([None, 0, 1, 2]), min_size=3, max_size=3),
+)
+def test_best_and_worst_case_are_exact(things, limits):
+    """Against trying all sizes, also for limits that are not ordered."""
+    rules = (
+        Rule(gt=1, le=4, limit=limits[0]),
+        Rule(gt=4, lt=6, limit=limits[1]),
+        Rule(ge=7, le=9, limit=limits[2]),
+    )
+    size = np.array([s for s, _ in things], float)
+    u = np.array([u for _, u in things], float)
+    low, high = np.maximum(size - u, 1e-9), size + u
+    # a fine grid reaches every bin that an interval reaches: bounds are whole numbers
+    grids = [
+        np.unique([lo, hi, *(g for g in np.arange(0.25, 17, 0.25) if lo <= g <= hi)])
+        for lo, hi in zip(low, high, strict=True)
+    ]
+    labels = [sorted({_bin(rules, s) for s in grid}) for grid in grids]
+    outcomes = {_meets(rules, pick) for pick in itertools.product(*labels)}
+    expected = MARGINAL if len(outcomes) == 2 else (PASS if outcomes == {True} else FAIL)
+    verdict = judge_bins(rules, low, size, high)
+    assert verdict.decision == expected
+    named = [tally.decision for tally in verdict.tallies]
+    assert expected == PASS or expected in named
+
+
+def _bin(rules, size):
+    for number, rule in enumerate(rules):
+        above = size > rule.gt if rule.gt is not None else size >= rule.ge
+        below = size < rule.lt if rule.lt is not None else size <= rule.le
+        if above and below:
+            return number
+    return -1
+
+
+def _meets(rules, picks):
+    return all(r.limit is None or picks.count(n) <= r.limit for n, r in enumerate(rules))
+
+
+# ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+LAWFUL = ["sm_upc", "sm_apc", "sm_pc_26", "mm_pc", "sm_upc_2022", "mm_pc_2009", "fibrepulse"]
+THING = st.tuples(
+    st.sampled_from(["A", "B", "C", "D", "outside"]),
+    st.sampled_from(["scratch", "contamination", "pit_chip", "other"]),
+    st.sampled_from([0.1, 0.9, 1.0, 1.9, 2.0, 2.1, 3.0, 3.1, 4.9, 5.0, 5.1, 9.9, 10.0, 10.2, 20.0, 31.0]),
+)
+THINGS = st.lists(THING, max_size=9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(THINGS, THING, st.sampled_from(LAWFUL), st.sampled_from([0.0, 0.5, 2.0]))
+def test_adding_a_defect_never_improves_the_verdict(rows, extra, profile, u):
+    before = judge(rows, profile, size_uncertainty_px=u).decision
+    after = judge([*rows, extra], profile, size_uncertainty_px=u).decision
+    assert SEVERITY[after] >= SEVERITY[before]
+
+
+@settings(max_examples=60, deadline=None)
+@given(THINGS.filter(bool), st.floats(0, 20), st.sampled_from(LAWFUL), st.sampled_from([0.0, 0.5, 2.0]))
+def test_growing_a_defect_never_improves_the_verdict(rows, growth, profile, u):
+    zone, kind, um = rows[0]
+    before = judge(rows, profile, size_uncertainty_px=u).decision
+    after = judge([(zone, kind, um + growth), *rows[1:]], profile, size_uncertainty_px=u).decision
+    assert SEVERITY[after] >= SEVERITY[before]
+
+
+@settings(max_examples=60, deadline=None)
+@given(THINGS, st.sampled_from(LAWFUL), st.floats(0, 2))
+def test_certain_verdicts_are_those_without_uncertainty(rows, profile, u):
+    exact = judge(rows, profile).decision
+    assert exact in (PASS, FAIL)
+    doubtful = judge(rows, profile, size_uncertainty_px=u).decision
+    assert doubtful in (exact, MARGINAL)
+
+
+@settings(max_examples=40, deadline=None)
+@given(THINGS.flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))))
+def test_order_does_not_matter(both):
+    first, second = (judge(rows, size_uncertainty_px=0.5) for rows in both)
+    assert first == second
+
+
+# ── what cannot be judged ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_fibre():
+    verdict = judge([("A", "defect", 9.0)], found=False, not_found_reason="the rim is cut off")
+    assert verdict.decision == INDETERMINATE
+    assert verdict.reason == "no fibre found: the rim is cut off"
+    assert set(dict(verdict.zones).values()) == {INDETERMINATE}
+
+
+def test_unknown_pitch():
+    clean = judge([], um_per_px=None)
+    assert (clean.decision, clean.reason[:19]) == (INDETERMINATE, "pixel pitch unknown")
+    assert judge([("B", "defect", None)] * 9, um_per_px=None).decision == INDETERMINATE
+    # none is allowed there, of whatever size
+    assert judge([("A", "defect", None)], um_per_px=None).decision == FAIL
+
+
+def test_unknown_size_leaves_the_verdict_open():
+    verdict = judge([("B", "defect", None)])
+    assert verdict.decision == MARGINAL
+    assert judge([("B", "defect", math.nan)]).decision == MARGINAL
+    many = judge([("A", "defect", None)] * 5, "mm_pc")
+    assert many.decision == FAIL
+    assert "5 defects up to 5 um, 4 allowed" in many.reason
+
+
+def test_too_coarse_for_the_smallest_limit():
+    assert judge([], um_per_px=(1.0, 1.0)).decision == PASS
+    coarse = judge([], um_per_px=(0.5, 1.01))
+    assert coarse.decision == INDETERMINATE
+    assert coarse.reason == "too coarse: 1.01 um per pixel, at most 1 needed to tell 2 um"
+    assert judge([], "mm_pc", um_per_px=(1.2, 1.2)).decision == PASS
+    assert judge([], "fibrepulse", um_per_px=(0.6, 0.6)).decision == INDETERMINATE
+
+
+def test_out_of_focus():
+    blur = {"focus_score": 0.1, "min_focus_score": 0.3}
+    assert judge([], **blur).decision == INDETERMINATE
+    assert "focus score 0.10" in judge([], **blur).reason
+    assert judge([], focus_score=0.3, min_focus_score=0.3).decision == PASS
+    # blur widens: what is just over the limit may be under it
+    assert judge([("B", "defect", 6.0)], **blur).decision == INDETERMINATE
+    assert judge([("B", "defect", 60.0)], **blur).decision == FAIL
+
+
+def test_certain_fail_beats_doubt_and_leaves_other_zones_open():
+    verdict = judge([("A", "defect", 4.0), ("B", "defect", 3.0)], um_per_px=(1.5, 1.5))
+    assert verdict.decision == FAIL
+    assert dict(verdict.zones) == {"A": FAIL, "B": INDETERMINATE, "C": INDETERMINATE, "D": INDETERMINATE}
+
+
+def test_plain_surface():
+    rows = table(("outside", "scratch", 6.0))
+    verdict = judge(rows, surface="plain", found=False)
+    assert verdict.decision == INDETERMINATE
+    assert "plain surface" in verdict.reason
+    glass = Profile(name="glass", surface="plain", rules={"surface": {"scratches": [{"gt": 5, "max": 0}]}})
+    assert judge(rows, glass, surface="plain", found=False).decision == FAIL
+    assert judge([], glass, surface="plain", found=False).decision == PASS
+
+
+# ── zones and kinds ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_zone_crossing():
+    rows = table(("D", "defect", 15.0)).with_columns(
+        iec_zone=pl.lit("C"), iec_zone_centroid=pl.lit("D"), iec_zones=pl.lit("C;D")
+    )
+    assert judge(rows).decision == PASS
+    assert judge(rows, zone_crossing="centroid").decision == FAIL
+    assert judge(rows, zone_crossing="every").decision == FAIL
+
+
+def test_contamination_counts_as_a_defect_unless_it_has_a_list():
+    assert judge([("B", "contamination", 6.0)]).decision == FAIL
+    assert judge([("B", "contamination", 1.0)]).decision == PASS
+    dirty = judge([("B", "contamination", 1.0)], "fibrepulse", um_per_px=(0.3, 0.3))
+    assert dirty.decision == FAIL
+    assert "1 speck of contamination of any size (largest 1 um), none allowed" in dirty.reason
+    assert judge([("B", "pit_chip", 1.0)], "fibrepulse", um_per_px=(0.3, 0.3)).decision == PASS
+    # edition 3 looks at the contact area for debris alone
+    assert judge([("D", "contamination", 12.0)], "sm_upc_2022").decision == FAIL
+    assert judge([("D", "pit_chip", 12.0)], "sm_upc_2022").decision == PASS
+
+
+def test_array_profiles_grade_two_zones():
+    verdict = judge([("D", "defect", 99.0)], "mpo_sm_upc")
+    assert verdict.decision == PASS
+    assert [zone for zone, _ in verdict.zones] == ["A", "B"]
+
+
+def test_dark_scratches_fail():
+    rows = table(("C", "scratch", 1.0), ("C", "pit_chip", 1.0)).with_columns(polarity=pl.Series([1, -1]))
+    assert judge(rows, "surfiber_plc").decision == PASS
+    dark = judge(rows.with_columns(polarity=pl.Series([-1, -1])), "surfiber_plc")
+    assert dark.decision == FAIL
+    assert dark.reason == "zone C: 1 dark scratch, none allowed"
+
+
+def _crossing(second_y, second_deg, *, kind="scratch"):
+    return table(("B", "scratch", 1.0), ("B", kind, 1.0)).with_columns(
+        centroid_x_px=pl.Series([100.0, 100.0]),
+        centroid_y_px=pl.Series([100.0, second_y]),
+        length_um=pl.Series([20.0, 20.0]),
+        orientation_deg=pl.Series([0.0, second_deg]),
+    )
+
+
+def test_crossed_scratches_fail():
+    crossed = judge(_crossing(110.0, 80.0), "surfiber_plc")
+    assert crossed.reason == "zone B: 2 crossed scratches, none allowed"
+    assert judge(_crossing(110.0, 80.0, kind="pit_chip"), "surfiber_plc").decision == PASS
+    for y, degrees in ((110.0, 0.0), (160.0, 80.0)):
+        assert judge(_crossing(y, degrees), "surfiber_plc").decision == PASS
+    # 60 degrees lean to the right going up, so the line is met from below at the right place only
+    rows = _crossing(112.0, 60.0).with_columns(length_um=pl.Series([2.0, 20.0]))
+    assert not crossing_scratches(rows, um_per_px=(0.4, 0.4)).any()
+    moved = rows.with_columns(centroid_x_px=pl.Series([100.0 + 12.0 / math.tan(math.pi / 3), 100.0]))
+    assert crossing_scratches(moved, um_per_px=(0.4, 0.4)).all()
+
+
+def test_missing_columns_are_named():
+    with pytest.raises(FormatError, match="missing: iec_zone"):
+        judge(table(("A", "defect", 1.0)).drop("iec_zone"))
+    assert judge(pl.DataFrame()).decision == PASS
+
+
+# ── severity ────────────────────────────────────────────────────────────────────────────────────────────────
+
+WEIGHTS = {"class_weights": {"scratch": 0.9, "other": 0.8}, "zone_weights": {"A": 1.0, "outside": 0.3}}
+
+
+def _defects(**columns):
+    row = {"type": "scratch", "iec_zone": "A", "diameter_um": 60.0, "width_um": 2.0, "length_um": 60.0}
+    row |= {"contrast": 0.2} | columns
+    return pl.DataFrame({name: [value] for name, value in row.items()})
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["diameter_um", "width_um", "length_um", "contrast"]),
+    st.floats(0, 1e3),
+    st.floats(0, 1e3),
+    st.sampled_from(["scratch", "other"]),
+)
+def test_severity_never_falls_when_a_defect_grows(name, small, more, kind):
+    low, high = (
+        score_severity(_defects(type=kind, **{name: v}), **WEIGHTS)["severity_score"][0]
+        for v in (small, small + more)
+    )
+    assert 0 <= low <= high <= 100
+
+
+def test_severity_levels_and_weights():
+    core = score_severity(_defects(), **WEIGHTS)
+    rim = score_severity(_defects(iec_zone="outside"), **WEIGHTS)
+    assert core.rows() == [(core["severity_score"][0], "medium")]
+    assert rim["severity_score"][0] == pytest.approx(0.3 * core["severity_score"][0], abs=0.01)
+    assert rim["severity_level"][0] == "low"
+    assert score_severity(_defects(), high_from=40.0)["severity_level"][0] == "high"
+    for empty in (_defects().clear(), pl.DataFrame()):
+        assert score_severity(empty).schema == core.schema
+        assert score_severity(empty).is_empty()
+
+
+def test_severity_in_pixels_where_micrometres_are_unknown():
+    unknown = dict.fromkeys(("diameter_um", "width_um", "length_um"))
+    rows = _defects(**unknown, length_px=120.0, area_px=480.0, iec_zone="outside", anatomy_zone="core")
+    assert score_severity(rows, **WEIGHTS).rows() == score_severity(_defects(), **WEIGHTS).rows()
+    nothing = score_severity(_defects(**unknown, contrast=math.nan))
+    assert nothing["severity_score"][0] == 0.0
