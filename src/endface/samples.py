@@ -101,13 +101,7 @@ def read_sample(path: str | Path, *, max_megapixels: float = 200.0, max_frames: 
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return the bytes of a file that holds something.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read or is empty.
-    """
+    """Return the bytes of a file; InputError if it cannot be read or is empty."""
     file = Path(path)
     try:
         data = file.read_bytes()
@@ -219,9 +213,6 @@ def _over_black(gray: FrameArray, alpha: NDArray[Any]) -> FrameArray:
     blended = (gray.astype(np.uint32) * alpha + top // 2) // top
     result: FrameArray = blended.astype(gray.dtype)
     return result
-
-
-# ── decoding ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Where the fibre is: core, cladding, adhesive ring and ferrule as ellipses, maps and numbers in micrometres.
 
-`segment_zones` finds them; the anatomy map (what a pixel shows) and the map of IEC 61300-3-35 zones (how it is
-graded) are two things and are never mixed.
+`segment_zones` finds them; the anatomy map (what a pixel shows) and the map of IEC 61300-3-35 zones (how it
+is graded) are two things and are never mixed.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ def segment_zones(
 ) -> Zones:
     """Find the zones of a fibre end face.
 
-    Circles proposed on a small copy are measured in the full picture by edges along rays, RANSAC and least squares;
-    a fibre is found where a whole rim is supported by most rays, with quiet levels on both sides. Any contrast, offset
-    and polarity will do.
+    Circles proposed on a small copy are measured in the full picture by edges along rays, RANSAC and least
+    squares; a fibre is found where a whole rim is supported by most rays, with quiet levels on both sides.
+    Any contrast, offset and polarity will do.
 
     Parameters
     ----------
     image : (H, W) ndarray
         Grey levels: uint8, uint16 or float; never changed. Pixels that are not finite count as missing.
     um_per_px : (float, float), optional
-        Pixel pitch along x and y; fixes the axis ratio of the ellipses. Without it both are free and the pitch
-        comes from the cladding.
+        Pixel pitch along x and y; fixes the axis ratio of the ellipses. Without it both are free and the
+        pitch comes from the cladding.
     cladding_um : float
         Nominal cladding diameter.
     core_um : float, optional
-        Nominal core diameter, used where the core cannot be seen; 9 um where not given, because the zone table of
-        single-mode fibres is the stricter one.
+        Nominal core diameter, used where the core cannot be seen; 9 um where not given, because the zone
+        table of single-mode fibres is the stricter one.
 
     Returns
     -------
@@ -65,8 +65,8 @@ def segment_zones(
 
     Notes
     -----
-    An adhesive ring is marked only where a second edge is seen close outside the cladding; none is assumed otherwise.
-    Limits: fibres of 64 px or more across and wholly inside the picture; one fibre per picture.
+    An adhesive ring is marked only where a second edge is seen close outside the cladding; none is assumed
+    otherwise. Limits: fibres of 64 px or more across and wholly inside the picture; one fibre per picture.
 
     Examples
     --------
@@ -166,7 +166,7 @@ def _assemble(
 
 
 def _measure_rim(gray: NDArray[np.float32], rim: Ring) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the edge along 720 rays minus the ellipse; further inwards than outwards, because rims chip inwards."""
+    """Return the edge along 720 rays minus the ellipse, looking further inwards: rims chip inwards."""
     radius = rim.ellipse.radius_px
     sigma = edge_sigma_px(radius)
     edges = find_rim_edges(
@@ -203,9 +203,13 @@ def _anatomy_map(
 
 def _paint(anatomy: NDArray[np.uint8], ellipse: Ellipse, code: int) -> None:
     """Write `code` into the pixels whose centre lies in the ellipse, touching its box only."""
-    top, left = max(0, math.floor(ellipse.cy_px - ellipse.ry_px)), max(0, math.floor(ellipse.cx_px - ellipse.rx_px))
+    top, left = (
+        max(0, math.floor(ellipse.cy_px - ellipse.ry_px)),
+        max(0, math.floor(ellipse.cx_px - ellipse.rx_px)),
+    )
     box = anatomy[
-        top : math.ceil(ellipse.cy_px + ellipse.ry_px) + 1, left : math.ceil(ellipse.cx_px + ellipse.rx_px) + 1
+        top : math.ceil(ellipse.cy_px + ellipse.ry_px) + 1,
+        left : math.ceil(ellipse.cx_px + ellipse.rx_px) + 1,
     ]
     shifted = replace(ellipse, cx_px=ellipse.cx_px - left, cy_px=ellipse.cy_px - top)
     box[shifted.radius_map((box.shape[0], box.shape[1])) <= 1] = code
@@ -215,7 +219,7 @@ def _confidence(fiber: FiberRings) -> float:
     rim = fiber.cladding
     assert rim is not None
     sure = rim.support * rim.agreement * min(1.0, rim.snr / 5)
-    return float(min(1.0, max(0.0, sure - 0.5 * max(0.0, rim.unrest - 0.25))))
+    return float(min(1.0, max(0.05, sure - 0.5 * max(0.0, rim.unrest - 0.25))))
 
 
 def _flags(fiber: FiberRings, deviation: NDArray[np.float64]) -> tuple[str, ...]:
@@ -284,7 +288,8 @@ class ZoneGeometry:
     chipped_share : float or None
         Share of the rim that lies inside its ellipse by more than three spreads and one pixel.
     area_px, area_um2 : dict
-        Area of each anatomical zone within the picture, by name in lower case; `area_um2` is empty without a pitch.
+        Area of each anatomical zone within the picture, by name in lower case; `area_um2` is empty without a
+        pitch.
     """
 
     core_diameter_px: float | None = None
@@ -304,7 +309,8 @@ class ZoneGeometry:
 def zone_geometry(zones: Zones) -> ZoneGeometry:
     """Measure diameters, the core's offset, the rim and the areas of the zones.
 
-    The offset and the concentricity error are given only where the core was measured, never for a nominal one.
+    The offset and the concentricity error are given only where the core was measured, never for a nominal
+    one.
     """
     counts = np.bincount(zones.anatomy.ravel(), minlength=len(AnatomyZone))
     area_px = {zone.name.lower(): int(counts[zone]) for zone in AnatomyZone}

@@ -81,7 +81,7 @@ def _detect_lines(residual: Residual, zones: Zones, spots: list[Defect], *, epsi
         )
         for candidate in traced:
             line = confirm_line(
-                candidate, z, polarity=polarity, noise=noise, side_px=side_px, high=0.9 * high
+                candidate, z, polarity=polarity, noise=noise, side_px=side_px, high=high
             )
             if line is not None and not _follows_ring(line, zones):
                 found.append(_line_defect(line, residual, polarity, evidence))

@@ -58,7 +58,8 @@ class Residual:
                 target[:, column] = np.maximum(target[:, column], robust_sigma(image[live[:, column], column]))
         quiet = level / sigma
         if self.grid is not None and self.outside is not None:
-            rows, floor = _ring_noise(self.grid, values)
+            # a saturated core shows no noise at all: what little it shows is not to be trusted more than the rest
+            rows, floor = _ring_noise(self.grid, values, 0.3 * level)
             ring = self.grid.roll(np.repeat(rows[:, None], self.grid.sample_x.shape[1], axis=1))
             box = self.grid.box
             sigma[box] = self.outside * sigma[box] + (1 - self.outside) * ring
@@ -91,13 +92,15 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     return Residual(residual, mask, parts, grid, outside)
 
 
-def _ring_noise(grid: PolarGrid, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+def _ring_noise(
+    grid: PolarGrid, values: NDArray[np.float32], least: float
+) -> tuple[NDArray[np.float32], float]:
     # nearest: interpolation would average the noise that is to be measured
     chart = cv2.remap(values, grid.sample_x, grid.sample_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     # the 70 % quantile (1.04 sigma) sees ripples that fill less than half of a rim; a median would not
     rows = maximum_filter1d(np.quantile(np.abs(chart), 0.5, axis=1) / 0.6745, 3)
-    floor = max(float(np.median(rows[4 : int(grid.rim_row)])), 1e-3)
-    return np.maximum(rows, floor).astype(np.float32), floor
+    floor = max(float(np.median(rows[4 : int(grid.rim_row)])), least)
+    return np.maximum(rows, least).astype(np.float32), floor
 
 
 def _border_columns(live: NDArray[np.bool_]) -> list[int]:

@@ -18,11 +18,12 @@ from scipy.special import j1
 _RADIUS_RATIO = 1.06
 # rings are this thick against their radius, so that a circle seen through pixels of 9 : 10 still votes
 _RING_SIGMA = 0.035
+_MAX_OF_A_SIZE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class CircleCandidate:
-    """A circle the edges vote for: centre, radius, +1 where it is brighter outside, and the votes in sigmas."""
+    """A circle the edges vote for; polarity is +1 where it is brighter outside, score is in sigmas."""
 
     cx_px: float
     cy_px: float
@@ -40,9 +41,9 @@ def find_circles(
 ) -> list[CircleCandidate]:
     """Propose circles in a small picture, best first.
 
-    The gradient, its strength limited so that every clear edge counts alike, is correlated with rings of arrows that
-    point outwards. By the divergence theorem that is the divergence of the gradient correlated with soft discs, one
-    product in the frequency domain per radius.
+    The gradient, its strength limited so that every clear edge counts alike, is correlated with rings of
+    arrows that point outwards. By the divergence theorem that is the divergence of the gradient correlated
+    with soft discs, one product in the frequency domain per radius.
 
     Parameters
     ----------
@@ -124,7 +125,9 @@ def _without_likes(found: list[CircleCandidate], count: int) -> list[CircleCandi
     for circle in sorted(found, key=lambda c: -c.score):
         if len(kept) == count:
             break
-        if not any(_alike(circle, other) for other in kept):
+        # specks of one size must not crowd out the one fibre of another
+        alike_in_size = sum(abs(math.log2(circle.radius_px / other.radius_px)) < 0.5 for other in kept)
+        if alike_in_size < _MAX_OF_A_SIZE and not any(_alike(circle, other) for other in kept):
             kept.append(circle)
     return kept
 

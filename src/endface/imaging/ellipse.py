@@ -1,6 +1,7 @@
 """Axis-aligned ellipses in pixels: the shape of a round fibre seen through pixels that may not be square.
 
-Holds the shape itself and its robust fits to edge points: RANSAC to start with, then Tukey-weighted least squares.
+Holds the shape itself and its robust fits to edge points: RANSAC to start with, then Tukey-weighted least
+squares.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class Ellipse:
         return Ellipse(self.cx_px, self.cy_px, self.rx_px * factor, self.ry_px * factor)
 
 
-# Free fits stay within the pixel aspects of analogue and digital video (10:11 to 12:11) with some to spare: more
-# freedom would only serve things that are not round.
+# Free fits stay within the pixel aspects of analogue and digital video (10:11 to 12:11) with some to spare:
+# more freedom would only serve things that are not round.
 MAX_ASPECT = 1.18
 _TUKEY = 4.685
 
@@ -96,8 +97,8 @@ def fit_ellipse_ransac(
     Returns
     -------
     Ellipse or None
-        The best of the three best trials, each refined by a few steps of least squares on its own points; None where
-        no trial gave an ellipse.
+        The best of the three best trials, each refined by a few steps of least squares on its own points;
+        None where no trial gave an ellipse.
 
     References
     ----------
@@ -147,7 +148,7 @@ def _trial_cost(
 def _pick_round_the_centre(
     unit: NDArray[np.float64], n_picked: int, n_trials: int, rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Pick (n_trials, n_picked) numbers of points, each trial with one point in every equal share of directions."""
+    """Pick (n_trials, n_picked) numbers of points, spread evenly over the directions in each trial."""
     order = np.argsort(np.arctan2(unit[:, 1], unit[:, 0]), kind="stable")
     share = len(order) / n_picked
     turn = rng.uniform(0, share, (n_trials, 1))
@@ -203,8 +204,8 @@ def refine_ellipse(
     Returns
     -------
     Ellipse
-        Minimises the weighted distances along the radius, which are the true distances to first order for aspect
-        ratios near 1.
+        Minimises the weighted distances along the radius, which are the true distances to first order for
+        aspect ratios near 1.
 
     Examples
     --------
@@ -258,5 +259,8 @@ def _moved(ellipse: Ellipse, step: NDArray[np.float64], aspect: float | None) ->
     else:
         d_rx, d_ry = float(step[2]) / math.sqrt(aspect), float(step[2]) * math.sqrt(aspect)
     return Ellipse(
-        ellipse.cx_px + float(step[0]), ellipse.cy_px + float(step[1]), ellipse.rx_px + d_rx, ellipse.ry_px + d_ry
+        ellipse.cx_px + float(step[0]),
+        ellipse.cy_px + float(step[1]),
+        ellipse.rx_px + d_rx,
+        ellipse.ry_px + d_ry,
     )

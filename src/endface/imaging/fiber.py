@@ -15,8 +15,8 @@ from scipy.ndimage import median_filter
 
 from endface.imaging.circles import find_circles
 from endface.imaging.ellipse import Ellipse
-from endface.imaging.rings import Ring, fit_ring
 from endface.imaging.rim import unroll
+from endface.imaging.rings import Ring, fit_ring
 
 _COARSE_PX = 256
 _MIN_RADIUS_PX = 32.0
@@ -27,7 +27,7 @@ _MIN_SNR = 2.5
 _MIN_CONTRAST = 0.03
 # a rim round a clear core may be hidden over most of its length (oil) and still be the rim
 _MIN_HIDDEN_SUPPORT = 0.25
-_MIN_OUTER_STEP = 0.12
+_MIN_OUTER_STEP = 0.05
 _MAX_CORE_RATIO = 0.9
 _THIN_RING = 0.07
 _FAINT_ARC_RAD = 0.06
@@ -71,7 +71,9 @@ def find_fiber(
         return FiberRings(None, reason="blank picture: all pixels have the same level")
     low, high = radius_range_px or (_MIN_RADIUS_PX, 1e9)
     # a step of a few percent of the contrast of the picture is a contour of its shading
-    darkest, brightest = (float(level) for level in np.quantile(known[:: max(1, known.size // 40_000)], [0.01, 0.99]))
+    darkest, brightest = (
+        float(level) for level in np.quantile(known[:: max(1, known.size // 40_000)], [0.01, 0.99])
+    )
     least = _MIN_CONTRAST * (brightest - darkest)
     rings: list[Ring] = []
     sound: list[Ring] = []
@@ -97,15 +99,15 @@ def find_fiber(
 
 
 def _measure_proposals(image: NDArray[np.float32], aspect: float | None, arc_rad: float) -> list[Ring]:
-    """Fit a ring to every circle proposed on a small copy of the picture whose pixels are square, if known."""
+    """Fit a ring to every circle proposed on a small copy of the picture, its pixels square if known."""
     height, width = image.shape
     stretch = aspect or 1.0  # ry / rx: the copy is squeezed along y by it
     scale_x = min(1.0, _COARSE_PX / max(width, height / stretch))
     scale_y = scale_x / stretch
     size = (max(16, round(width * scale_x)), max(16, round(height * scale_y)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
     scale_x, scale_y = size[0] / width, size[1] / height
-    circles = find_circles(small, min_radius_px=4.0, max_radius_px=0.6 * min(size), count=10)
+    circles = find_circles(small, min_radius_px=4.0, max_radius_px=0.6 * min(size), count=12)
     rings: list[Ring] = []
     for circle in circles:
         start = Ellipse(
@@ -114,7 +116,7 @@ def _measure_proposals(image: NDArray[np.float32], aspect: float | None, arc_rad
             circle.radius_px / scale_x,
             circle.radius_px / scale_y,
         )
-        if circle.score < 0.3 * circles[0].score:
+        if circle.score < 0.25 * circles[0].score:
             break
         if any(_same(start, ring.ellipse, 0.05) and ring.polarity == circle.polarity for ring in rings):
             continue
@@ -126,7 +128,7 @@ def _measure_proposals(image: NDArray[np.float32], aspect: float | None, arc_rad
 
 
 def _without_rivals(rings: list[Ring]) -> list[Ring]:
-    """Of rings of one polarity that cross each other keep the one with the most evidence: only one can be there."""
+    """Of rings of one polarity that cross each other keep the one with the most evidence."""
     kept: list[Ring] = []
     for ring in sorted(rings, key=lambda r: -r.support * r.strength):
         points = ring.ellipse.points(np.linspace(0, 2 * np.pi, 48, endpoint=False))
@@ -134,7 +136,9 @@ def _without_rivals(rings: list[Ring]) -> list[Ring]:
         for other in kept:
             radius = other.ellipse.normalized_radius(points[:, 0], points[:, 1])
             like = abs(math.log(ring.ellipse.radius_px / other.ellipse.radius_px)) < 0.25
-            crossing |= like and ring.polarity == other.polarity and radius.min() < 1.01 and radius.max() > 0.99
+            crossing |= (
+                like and ring.polarity == other.polarity and radius.min() < 1.01 and radius.max() > 0.99
+            )
         if not crossing:
             kept.append(ring)
     return kept
@@ -169,17 +173,20 @@ def _is_sound(ring: Ring, *, faint: bool) -> bool:
 
 
 def _is_field_stop(ring: Ring, shape: tuple[int, int], darkest: float, noise: float) -> bool:
-    """Whether a ring is the edge of the field of view: it fills the picture, and all outside is plain black."""
+    """Whether a ring is the edge of the field of view: large, and all outside is plain black."""
     fills = ring.ellipse.radius_px > 0.4 * min(shape)
     return fills and ring.polarity < 0 and ring.outer_level <= darkest + noise and ring.outer_spread <= noise
 
 
 def _choose_cladding(rings: list[Ring]) -> Ring | None:
-    """Choose the outermost clear ring of the family of concentric rings with the most evidence."""
+    """Choose the outermost clear ring of the family of concentric rings with the most evidence.
+
+    Size counts more than contrast there: a round speck is darker than a fibre, but never as large.
+    """
     rings = [ring for ring in rings if ring.ellipse.radius_px >= _MIN_RADIUS_PX]
     if not rings:
         return None
-    best = max(rings, key=lambda r: r.support * r.strength * math.sqrt(r.ellipse.radius_px))
+    best = max(rings, key=lambda r: r.support * math.sqrt(r.strength) * r.ellipse.radius_px)
     family = [r for r in rings if _concentric(r, best, 0.06)]
     for ring in sorted(family, key=lambda r: -r.ellipse.radius_px):
         radius = ring.ellipse.radius_px
@@ -191,7 +198,7 @@ def _choose_cladding(rings: list[Ring]) -> Ring | None:
 
 
 def _find_rim_outside(image: NDArray[np.float32], inner: Ring, max_radius_px: float) -> Ring | None:
-    """Look for a rim outside a ring that may be the core only: the proposals miss rims that are faint or hidden.
+    """Look for a faint or hidden rim outside a ring that may be the core only.
 
     The median over all rays sees a rim that dirt or oil hides from most single rays.
     """
@@ -231,19 +238,24 @@ def _roughness(profile: NDArray[np.float64]) -> float:
 
 
 def _is_hidden_rim(ring: Ring, inner: Ring) -> bool:
-    return (
-        ring.support >= _MIN_HIDDEN_SUPPORT
-        and ring.agreement >= 0.7
-        and ring.visible > 0.985
-        and ring.step > 0
-        and _concentric(ring, inner, 0.06)
-    )
+    if ring.visible <= 0.985 or not _concentric(ring, inner, 0.06):
+        return False
+    if _is_sound(ring, faint=True):
+        return True
+    # few rays only: then the step must be of the order of the core's
+    plain = ring.step > 0.3 * inner.strength and ring.strength > 0.3 * inner.strength
+    return plain and ring.support >= _MIN_HIDDEN_SUPPORT and ring.agreement >= 0.7
 
 
 def _is_cut_cladding(ring: Ring, inner: Ring) -> bool:
     """Whether a ring that the picture cuts off is the rim to which a whole one inside is the core."""
     larger = ring.ellipse.radius_px > 1.3 * inner.ellipse.radius_px
-    return larger and ring.visible > 0.3 and ring.strength > 0.3 * inner.strength and _concentric(ring, inner, 0.06)
+    return (
+        larger
+        and ring.visible > 0.3
+        and ring.strength > 0.3 * inner.strength
+        and _concentric(ring, inner, 0.06)
+    )
 
 
 def _is_rival(ring: Ring, cladding: Ring) -> bool:
@@ -268,8 +280,9 @@ def _why_not(rings: list[Ring], sound: list[Ring], cut: list[Ring], stops: list[
 def find_core(image: NDArray[np.float32], cladding: Ellipse, rings: list[Ring]) -> Ring | None:
     """Find the edge of the core within a cladding.
 
-    Candidates are the given rings and the steps of the median profile over all rays; each is fitted with the axis
-    ratio of the cladding. The highest lasting step wins: thin index rings and reflections are taken out first.
+    Candidates are the given rings and the steps of the median profile over all rays; each is fitted with the
+    axis ratio of the cladding. The highest lasting step wins: thin index rings and reflections are taken out
+    first.
 
     Returns
     -------
@@ -283,7 +296,9 @@ def find_core(image: NDArray[np.float32], cladding: Ellipse, rings: list[Ring]) 
         band = max(0.15 * start.radius_px, min(0.03 * cladding.radius_px, 0.6 * start.radius_px), 2.0)
         ring = fit_ring(image, start, polarity=polarity, band_px=band, aspect=aspect)
         if ring is None or ring.support < 0.7:
-            ring = fit_ring(image, start, polarity=polarity, band_px=band, aspect=aspect, arc_rad=0.15) or ring
+            ring = (
+                fit_ring(image, start, polarity=polarity, band_px=band, aspect=aspect, arc_rad=0.15) or ring
+            )
         if ring is not None:
             found.append(ring)
     evidence = [(_core_evidence(image, ring, cladding), ring) for ring in found if _is_core(ring, cladding)]
@@ -303,7 +318,7 @@ def _is_core(ring: Ring, cladding: Ellipse) -> bool:
 
 
 def _core_evidence(image: NDArray[np.float32], ring: Ring, cladding: Ellipse) -> float:
-    """Return the height of a ring's step in a profile round its own centre, thin rings taken out, times its support."""
+    """Return the height of a ring's step in a profile without thin rings, times its support."""
     ratio = ring.ellipse.radius_px / cladding.radius_px
     step = 0.005 / ratio
     radii = np.arange(step, min(1 + 0.12 / ratio, 0.93 / ratio), step)

@@ -43,7 +43,7 @@ def edge_blur_px(image: NDArray[np.generic], mask: NDArray[np.bool_] | None = No
     --------
     >>> step = np.zeros((60, 60), np.uint8)
     >>> step[:, 30:] = 200
-    >>> edge_blur_px(step) < 0.7
+    >>> edge_blur_px(step) < 0.8
     True
     """
     gray = np.ascontiguousarray(image, np.float32)

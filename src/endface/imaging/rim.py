@@ -1,4 +1,4 @@
-"""Edges along rays: the picture unrolled round an ellipse, and where its brightness steps, to a fraction of a pixel.
+"""Edges along rays: the picture unrolled round an ellipse, and where its brightness steps, to sub-pixels.
 
 Knows ellipses and grey levels, not what they mean.
 """
@@ -26,7 +26,8 @@ class RimEdges:
     offset_px : (N, K) float64 ndarray
         Distance of the K strongest edges from the ellipse, positive outwards; NaN where there is none.
     strength : (N, K) float64 ndarray
-        Height of the step in grey levels (as a Gaussian edge of the filter's width would have); NaN where none.
+        Height of the step in grey levels (as a Gaussian edge of the filter's width would have); NaN where
+        none.
     visible : (N,) bool ndarray
         Whether the ray meets the ellipse within the picture.
     noise : float
@@ -121,8 +122,8 @@ def find_rim_edges(
     inwards_px, outwards_px : float
         Width of the band on either side of the ellipse.
     sigma_px : float
-        Standard deviation of the Gaussian whose derivative looks for the step. The position is that of the steepest
-        point, interpolated by a parabola.
+        Standard deviation of the Gaussian whose derivative looks for the step. The position is that of the
+        steepest point, interpolated by a parabola.
     n_peaks : int
         How many edges are kept per ray, strongest first.
     arc_rad : float
@@ -134,23 +135,36 @@ def find_rim_edges(
     """
     step = min(0.5, sigma_px / 2) if sigma_px < 2 else sigma_px / 4
     inner = min(inwards_px, 0.95 * ellipse.radius_px)
-    offsets = np.arange(-math.ceil(inner / step), math.ceil(outwards_px / step) + 1) * step
+    n_inner, n_outer = math.ceil(inner / step), math.ceil(outwards_px / step)
+    offsets = np.arange(-n_inner, n_outer + 1, dtype=np.float64) * step
     band = unroll(image, ellipse, n_angles=n_angles, radii=1 + offsets / ellipse.radius_px)
     angles = 2 * np.pi * np.arange(n_angles) / n_angles
     slope = polarity * _radial_slope(_filled(band), sigma_px / step, arc_rad / (2 * np.pi) * n_angles)
     slope[~np.isfinite(band)] = np.nan
-    visible = np.isfinite(band[:, np.abs(offsets) <= max(1.0, step)]).all(axis=1)
-    known = slope[np.isfinite(slope)]
-    centre = float(np.median(known)) if known.size else 0.0
-    noise = 1.4826 * float(np.median(np.abs(known - centre))) if known.size else 0.0
+    visible = np.asarray(np.isfinite(band[:, np.abs(offsets) <= max(1.0, step)]).all(axis=1))
+    noise, shade = _noise_and_shade(slope)
     offset, strength = _strongest_peaks(slope, offsets, n_peaks)
     # offsets are in units of the mean radius; along a ray of a flat ellipse a unit is a little more or less
     offset *= (ray_radius_px(ellipse, angles) / ellipse.radius_px)[:, None]
-    return RimEdges(angles, offset, strength, visible, noise, abs(centre))
+    return RimEdges(angles, offset, strength, visible, noise, shade)
+
+
+def _noise_and_shade(slope: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the spread of the slope at the ends of the band and the slope both ends share.
+
+    Steady shading has such a slope; the foot of a blurred edge has not.
+    """
+    share = max(1, slope.shape[1] // 5)
+    ends = [side[np.isfinite(side)] for side in (slope[:, :share], slope[:, -share:])]
+    middles = [float(np.median(end)) if end.size else 0.0 for end in ends]
+    away = np.concatenate([end - middle for end, middle in zip(ends, middles, strict=True)])
+    noise = 1.4826 * float(np.median(np.abs(away))) if away.size else 0.0
+    shade = min(abs(middle) for middle in middles) if middles[0] * middles[1] > 0 else 0.0
+    return noise, shade
 
 
 def _filled(band: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Continue every ray beyond the picture with its last pixel, so that edges next to the border are seen."""
+    """Continue every ray beyond the picture with its last pixel: edges next to the border are seen."""
     known = np.isfinite(band)
     if known.all():
         return band
@@ -162,7 +176,7 @@ def _filled(band: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _radial_slope(band: NDArray[np.float32], sigma: float, arc_sigma: float) -> NDArray[np.float32]:
-    """Filter rows with a Gaussian derivative scaled to the height of the step; NaN where pixels are missing."""
+    """Filter rows with a Gaussian derivative scaled to the height of the step."""
     half = max(2, math.ceil(3 * sigma))
     t = np.arange(-half, half + 1, dtype=np.float64)
     kernel = t * np.exp(-0.5 * (t / sigma) ** 2)

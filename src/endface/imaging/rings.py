@@ -5,7 +5,6 @@ Knows edges and ellipses; which ring is cladding or core is decided in `endface.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +37,8 @@ class Ring:
     agreement : float
         Share of the visible rays on which that difference has the sign of the polarity.
     unrest : float
-        Spread over the rays of the level inside and outside, slow shading left out, against the step or the strength,
-        whichever is larger.
+        Spread over the rays of the level inside and outside, slow shading left out, against the step or the
+        strength, whichever is larger.
     outer_level, outer_spread : float
         Median and robust standard deviation over the rays of the level outside.
     edges : RimEdges
@@ -83,8 +82,8 @@ def fit_ring(
 ) -> Ring | None:
     """Fit the closed edge of one polarity that lies near a proposed ellipse.
 
-    Edges along rays in a wide band, RANSAC through them, then twice a Tukey-weighted least-squares fit to the edges in
-    a narrow band.
+    Edges along rays in a wide band, RANSAC through them, then twice a Tukey-weighted least-squares fit to
+    the edges in a narrow band.
 
     Parameters
     ----------
@@ -108,7 +107,15 @@ def fit_ring(
     band = band_px if band_px is not None else max(0.13 * radius, 4.0)
     sigma = min(1.2 * edge_sigma_px(radius), 0.3 * radius)
     wide = find_rim_edges(
-        image, start, polarity=polarity, inwards_px=band, outwards_px=band, sigma_px=sigma, n_angles=128, n_peaks=3, arc_rad=arc_rad
+        image,
+        start,
+        polarity=polarity,
+        inwards_px=band,
+        outwards_px=band,
+        sigma_px=sigma,
+        n_angles=128,
+        n_peaks=3,
+        arc_rad=arc_rad,
     )
     n_visible = int(wide.visible.sum())
     tolerance = max(1.2, 0.015 * radius)  # of a supporter; the trials are judged by a tighter one
@@ -160,21 +167,30 @@ def _median_or_0(values: NDArray[np.float64]) -> float:
 
 
 def _measure(
-    image: NDArray[np.float32], ellipse: Ellipse, before: Ellipse, edges: RimEdges, polarity: int, wide: RimEdges
+    image: NDArray[np.float32],
+    ellipse: Ellipse,
+    before: Ellipse,
+    edges: RimEdges,
+    polarity: int,
+    wide: RimEdges,
 ) -> Ring:
     """Collect the evidence for a fitted ellipse; `edges` were taken along rays of the ellipse `before`."""
     radius = ellipse.radius_px
     shifted = _relative_to(edges, before, ellipse)
     offset, strength = shifted.offset_px[:, 0], shifted.strength[:, 0]
-    visible = shifted.visible
+    visible = np.isfinite(unroll(image, ellipse, n_angles=360, radii=np.ones(1))[:, 0])
     on_rim = visible & (np.abs(offset) < max(1.0, 0.012 * radius))
     height = _median_or_0(strength[on_rim])
     on_rim &= strength > max(0.3 * height, 2 * wide.noise)
     sigma = edge_sigma_px(radius)
     reach = min(max(3 * sigma, 0.06 * radius), 0.5 * radius) / radius
     gap = 1.5 * sigma / radius
-    inner = np.nanmean(_quiet(unroll(image, ellipse, n_angles=360, radii=np.linspace(1 - gap - reach, 1 - gap, 8))), axis=1)
-    outer = np.nanmean(_quiet(unroll(image, ellipse, n_angles=360, radii=np.linspace(1 + gap, 1 + gap + reach, 8))), axis=1)
+    inner = np.nanmean(
+        _quiet(unroll(image, ellipse, n_angles=360, radii=np.linspace(1 - gap - reach, 1 - gap, 8))), axis=1
+    )
+    outer = np.nanmean(
+        _quiet(unroll(image, ellipse, n_angles=360, radii=np.linspace(1 + gap, 1 + gap + reach, 8))), axis=1
+    )
     n_visible = max(int(visible.sum()), 1)
     difference = polarity * (outer - inner)[visible]
     step = float(np.median(difference)) if difference.size else 0.0
@@ -209,7 +225,9 @@ def _without_shading(levels: NDArray[np.floating], angles_rad: NDArray[np.float6
     """Take out what changes once or twice round the rim: uneven light, not a restless surface."""
     if levels.size < 20:
         return levels
-    waves = np.stack([f(n * angles_rad) for n in (1, 2) for f in (np.cos, np.sin)] + [np.ones_like(angles_rad)], axis=1)
+    waves = np.stack(
+        [f(n * angles_rad) for n in (1, 2) for f in (np.cos, np.sin)] + [np.ones_like(angles_rad)], axis=1
+    )
     middle = np.median(levels)
     limit = 3 * max(_spread(levels), 1e-9)
     clipped = np.clip(levels - middle, -limit, limit)
@@ -232,11 +250,6 @@ def _relative_to(edges: RimEdges, before: Ellipse, ellipse: Ellipse) -> RimEdges
     offset = (ellipse.normalized_radius(x, y) - 1) * np.hypot(
         ellipse.rx_px * np.cos(edges.angles_rad), ellipse.ry_px * np.sin(edges.angles_rad)
     )
-    return RimEdges(edges.angles_rad, offset[:, None], edges.strength, edges.visible, edges.noise, edges.shade)
-
-
-def share_of_rim_inside(ellipse: Ellipse, shape: tuple[int, int]) -> float:
-    """Return which share of an ellipse's rim lies within a picture of `shape` (H, W)."""
-    points = ellipse.points(np.linspace(0, 2 * math.pi, 360, endpoint=False))
-    inside = (points >= -0.5).all(axis=1) & (points[:, 0] <= shape[1] - 0.5) & (points[:, 1] <= shape[0] - 0.5)
-    return float(inside.mean())
+    return RimEdges(
+        edges.angles_rad, offset[:, None], edges.strength, edges.visible, edges.noise, edges.shade
+    )
