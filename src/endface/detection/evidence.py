@@ -62,7 +62,7 @@ def _detect_lines(residual: Residual, zones: Zones, spots: list[Defect], *, epsi
     smooth = cv2.GaussianBlur(z, (0, 0), 1.6)
     scores, clean = standardize(smooth, residual.mask, block_px=48)
     z *= np.divide(scores, smooth, out=np.ones_like(z), where=np.abs(smooth) > 1e-6)
-    z = np.clip(z / robust_sigma(z[clean]), -4, 4) * quiet
+    z = np.clip(z / max(robust_sigma(z[clean]), 1e-6), -4, 4) * quiet
     # a lone spot must not pass for a line in every direction, a row of spots may
     _hold_down(z, spots, limit=1.5)
     z = cv2.GaussianBlur(z, (0, 0), 0.8)

@@ -28,7 +28,7 @@ def merge_findings(spots: list[Defect], lines: list[Defect], shape: tuple[int, i
     shape : tuple of int
         Height and width of the image.
     """
-    kept_lines = _without_shadows(lines, shape)
+    kept_lines = _without_shadows([line for line in lines if not _is_diffraction_ring(line, spots)], shape)
     spots = _without_halos(spots, spots, shape)
     spots = _without_halos(spots, kept_lines, shape)
     return tuple(_absorb(spots, kept_lines, shape))
@@ -43,6 +43,24 @@ def _without_shadows(lines: list[Defect], shape: tuple[int, int]) -> list[Defect
         kept.append(line)
         _stamp(covered, line, _HALO_PX)
     return kept
+
+
+def _is_diffraction_ring(line: Defect, spots: list[Defect]) -> bool:
+    """Whether a line keeps its distance from a stronger spot, as the fringes round dust do."""
+    y, x = np.nonzero(line.mask)
+    x, y = x + line.x_px, y + line.y_px
+    for spot in spots:
+        height, width = spot.mask.shape
+        if spot.score < line.score or max(height, width) > 40:
+            continue
+        cx, cy = spot.x_px + (width - 1) / 2, spot.y_px + (height - 1) / 2
+        reach = 30 + max(height, width) / 2
+        if abs(cx - x.mean()) > reach or abs(cy - y.mean()) > reach:
+            continue
+        low, middle, high = np.quantile(np.hypot(x - cx, y - cy), [0.1, 0.5, 0.9])
+        if middle < reach and high - low < 4 + 0.1 * middle:
+            return True
+    return False
 
 
 def _without_halos(spots: list[Defect], others: list[Defect], shape: tuple[int, int]) -> list[Defect]:

@@ -59,7 +59,7 @@ class Residual:
         quiet = level / sigma
         if self.grid is not None and self.outside is not None:
             # a saturated core shows no noise at all: what little it shows is not to be trusted more than the rest
-            rows, floor = _ring_noise(self.grid, values, 0.3 * level)
+            rows, floor = _ring_noise(self.grid, values, self.mask, 0.3 * level)
             ring = self.grid.roll(np.repeat(rows[:, None], self.grid.sample_x.shape[1], axis=1))
             box = self.grid.box
             sigma[box] = self.outside * sigma[box] + (1 - self.outside) * ring
@@ -83,6 +83,7 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     model, _ = concentric_background(grid.unroll(gray))
     outside = np.clip((radius[grid.box] - 1.06) / 0.1, 0, 1).astype(np.float32)
     background[grid.box] = outside * background[grid.box] + (1 - outside) * grid.roll(model)
+    mask &= ~_saturated(gray, background)
     residual = np.where(mask, gray - background, 0).astype(np.float32)
     _flatten_borders(residual, mask)
     parts = np.where(radius > 1.03, 1, 2).astype(np.uint8)
@@ -92,13 +93,25 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     return Residual(residual, mask, parts, grid, outside)
 
 
+def _saturated(gray: NDArray[np.float32], background: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Mark overexposed ground, most often a lit core: it shows neither noise nor defects."""
+    white = float(gray.max())
+    if np.count_nonzero(gray >= white) < 0.001 * gray.size:
+        return np.zeros(gray.shape, bool)
+    margin = 0.01 * (white - float(gray.min()))
+    return np.asarray((gray >= white - margin) & (background >= white - margin))
+
+
 def _ring_noise(
-    grid: PolarGrid, values: NDArray[np.float32], least: float
+    grid: PolarGrid, values: NDArray[np.float32], mask: NDArray[np.bool_], least: float
 ) -> tuple[NDArray[np.float32], float]:
     # nearest: interpolation would average the noise that is to be measured
-    chart = cv2.remap(values, grid.sample_x, grid.sample_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    # the 70 % quantile (1.04 sigma) sees ripples that fill less than half of a rim; a median would not
-    rows = maximum_filter1d(np.quantile(np.abs(chart), 0.5, axis=1) / 0.6745, 3)
+    known = np.where(mask, np.abs(values), np.nan).astype(np.float32)
+    chart = cv2.remap(known, grid.sample_x, grid.sample_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    chart.sort(axis=1)  # NaN last
+    count = np.count_nonzero(~np.isnan(chart), axis=1)
+    rows = np.take_along_axis(chart, (count // 2)[:, None].clip(max=chart.shape[1] - 1), axis=1)[:, 0] / 0.6745
+    rows = maximum_filter1d(np.where(count > 0.05 * chart.shape[1], rows, least), 3)
     floor = max(float(np.median(rows[4 : int(grid.rim_row)])), least)
     return np.maximum(rows, least).astype(np.float32), floor
 

@@ -177,7 +177,7 @@ def _solve_trials(picked: NDArray[np.float64], aspect: float | None) -> NDArray[
         good = np.isfinite(rx) & np.isfinite(ry) & (rx > 0)
         if aspect is None:
             good &= (ry / rx < MAX_ASPECT) & (rx / ry < MAX_ASPECT)
-    return np.stack([cx, cy, rx, ry], axis=-1)[good]
+    return np.asarray(np.stack([cx, cy, rx, ry], axis=-1)[good])
 
 
 def refine_ellipse(
@@ -228,7 +228,8 @@ def refine_ellipse(
         weighted = jacobian * weight[:, None]
         normal = weighted.T @ weighted
         normal[np.diag_indices_from(normal)] *= 1 + 1e-9  # solvable even where all points are one
-        step = np.linalg.solve(normal + 1e-12 * np.eye(len(normal)), -weighted.T @ (residual * weight))
+        right = -weighted.T @ (residual * weight)
+        step = np.asarray(np.linalg.solve(normal + 1e-12 * np.eye(len(normal)), right), np.float64)
         ellipse = _moved(ellipse, step, aspect)
         if float(np.abs(step).max()) < 1e-5 * ellipse.radius_px:
             break

@@ -45,7 +45,7 @@ def find_valid_area(image: NDArray[np.generic]) -> NDArray[np.bool_]:
         return valid
     step = max(1, min(height, width) // 200)
     inner = image[height // 10 : -height // 10 : step, width // 10 : -width // 10 : step]
-    low, high = (float(level) for level in np.quantile(inner, [0.02, 0.98]))
+    low, high = (float(level) for level in np.quantile(np.asarray(inner, np.float64), [0.02, 0.98]))
     top, bottom, left, right = (
         _count_dead_lines(side, low, high) for side in (image, image[::-1], image.T, image.T[::-1])
     )

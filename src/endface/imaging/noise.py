@@ -46,7 +46,7 @@ def local_sigma(
     Returns
     -------
     (H, W) float32 ndarray
-        Never below half of the overall level.
+        Never below 0.6 of the overall level.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def local_sigma(
     >>> noise = rng.normal(0, 1, (128, 128)).astype(np.float32)
     >>> noise[:, 64:] *= 3
     >>> sigma = local_sigma(noise, np.ones((128, 128), bool))
-    >>> bool(sigma[64, 10] < 1.3), bool(sigma[64, 118] > 2.5)
+    >>> bool(sigma[64, 10] < 1.5), bool(sigma[64, 118] > 2.5)
     (True, True)
     """
     height, width = values.shape
@@ -75,7 +75,7 @@ def local_sigma(
     y = (np.arange(height, dtype=np.float32) + 0.5) / block_px - 0.5
     grid_x, grid_y = np.meshgrid(x, y)
     smooth = cv2.remap(level, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(np.maximum(smooth, 0.5 * overall + 1e-6), np.float32)
+    return np.asarray(np.maximum(smooth, 0.6 * overall + 1e-6), np.float32)
 
 
 def standardize(
@@ -137,7 +137,7 @@ def fit_tail(scores: NDArray[np.float32], *, max_slope: float = 0.2) -> Tail:
     ratio = min(-near_low, near_high) / 1.645
     far = min(-far_low, far_high) / 2.748
     # the curve bends upward a little further out: lean to the safe side
-    slope = 1.1 * (far - ratio) / (2.748 - 1.645)
+    slope = 1.3 * (far - ratio) / (2.748 - 1.645)
     return Tail(float(max(ratio, 1.0)), float(np.clip(slope, 0.0, max_slope)))
 
 
