@@ -9,12 +9,19 @@ from scipy.ndimage import find_objects
 
 from endface.annotation import Defect, Zones
 from endface.detection.merging import merge_findings
-from endface.detection.structure import Residual, remove_structure
+from endface.detection.structure import RIM, Residual, remove_structure
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.lines import LineEvidence, line_evidence
 from endface.imaging.noise import robust_sigma, standardize
 from endface.imaging.regions import region_evidence
 from endface.imaging.tracing import TracedLine, confirm_line, contrast_noise, trace_lines
+
+
+# Sums over many pixels are significant at contrasts no inspector could see; shading and soft patches below
+# these contrasts, in standard deviations of the noise of one pixel, are not counted as defects.
+_VISIBLE_SPOT = 1.2
+_VISIBLE_LINE = 0.7
+_GLINT = 10.0
 
 
 def detect_by_evidence(
@@ -29,22 +36,33 @@ def detect_by_evidence(
 
 def _detect_regions(residual: Residual, *, epsilon: float) -> list[Defect]:
     scales = (0.8, 1.6, 3.2)
-    area = float(np.count_nonzero(residual.mask))
-    n_tests = [area / (2 * np.pi * s * s) * 2 * len(scales) for s in scales]
-    thresholds = tuple(score_threshold(n_tests=n, epsilon=epsilon / 2) for n in n_tests)
+    # every zone gets the same share of the false alarms: the small ones are the ones that matter
+    areas = np.maximum(np.bincount(residual.zones.ravel(), minlength=2), 1)
+    share = epsilon / 2 / (2 * len(scales) * (len(areas) - 1))
+    n_tests = areas / (2 * np.pi * np.square(scales)[:, None])
+    thresholds = np.vectorize(lambda n: score_threshold(n_tests=n, epsilon=share))(n_tests)
     evidence = region_evidence(
         residual.gray, lambda x: residual.noise(x)[0], residual.zones, thresholds=thresholds, scales_px=scales
     )
+    sigma = residual.noise(residual.gray)[0]
     found = []
     for number, box in _boxes(evidence.labels):
+        inside = evidence.labels[box] == number
+        contrast = abs(float(np.median(residual.gray[box][inside]))) / float(np.median(sigma[box][inside]))
+        zone = int(np.bincount(residual.zones[box][inside]).argmax())
+        score = significance(float(evidence.scores[number]), n_tests=n_tests[0, zone])
+        polarity = int(evidence.polarity[number])
+        # light catches on a rim: weak bright spots there are glints
+        if contrast < _VISIBLE_SPOT or (zone == RIM and polarity > 0 and score < _GLINT):
+            continue
         found.append(
             Defect(
-                mask=evidence.labels[box] == number,
+                mask=inside,
                 x_px=box[1].start,
                 y_px=box[0].start,
                 detector="region",
-                score=significance(float(evidence.scores[number]), n_tests=n_tests[0]),
-                polarity=int(evidence.polarity[number]),
+                score=score,
+                polarity=polarity,
             )
         )
     return found

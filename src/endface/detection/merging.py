@@ -12,6 +12,7 @@ from endface.annotation import Defect, instance_map
 
 # how far the halo of optics and camera sharpening reaches round a defect
 _HALO_PX = 4
+_BRIGHT_SIDE_PX = 6
 
 
 def merge_findings(spots: list[Defect], lines: list[Defect], shape: tuple[int, int]) -> tuple[Defect, ...]:
@@ -68,7 +69,8 @@ def _without_halos(spots: list[Defect], others: list[Defect], shape: tuple[int, 
     near = {polarity: np.zeros(shape, np.int32) for polarity in (-1, 1)}
     ranked = sorted(others, key=_strength)
     for number, other in enumerate(ranked, start=1):
-        _stamp(near[other.polarity], other, _HALO_PX, value=number)
+        reach_px = _BRIGHT_SIDE_PX if other.polarity < 0 else _HALO_PX
+        _stamp(near[other.polarity], other, reach_px, value=number)
     kept = []
     for spot in spots:
         number = int(near[-spot.polarity][spot.box][spot.mask].max())

@@ -191,7 +191,7 @@ def confirm_line(
     noise: NDArray[np.float32],
     side_px: float,
     high: float,
-    min_contrast: float = 0.6,
+    min_contrast: float = 0.0,
     min_length_px: float = 10.0,
 ) -> TracedLine | None:
     """Keep the stretch of a traced line whose contrast holds along its length, or nothing.
