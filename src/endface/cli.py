@@ -15,6 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from endface.config import Resolved
+    from endface.evaluation.evaluate import Evaluation
     from endface.foreman import Progress
     from endface.pipeline import RunSummary
 
@@ -25,8 +26,12 @@ app = typer.Typer(
     help="Inspect, measure, grade and annotate images of fibre end faces and other optical surfaces.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # boxes and colours would double the time that --help takes
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+bench = typer.Typer(help="Measure the project against rivals.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
 
 Profile = Annotated[
     str | None, typer.Option(help="Acceptance profile: auto, a name (see `endface profiles`) or a YAML file.")
@@ -138,6 +143,69 @@ def config_command(
 
         resolved = load_settings(config, _overrides(assignments, {"grading.profile": profile}))
         print(_as_yaml(resolved), end="")
+
+
+@app.command("synth")
+def synth_command(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for images/ and truth/.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
+    preset: Annotated[str, typer.Option(help="Kind of microscope and fibre, e.g. sample, hard.")] = "clinic",
+    backgrounds: Annotated[
+        Path | None, typer.Option(help="Folder of real clean images: put defects onto these.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Render end-face images with exact truth into DIR; half of them are clean."""
+    with _readable_errors(debug=debug):
+        from endface.synthesis import write_set
+
+        with _progress() as show:
+            made = write_set(out, n=n, seed=seed, preset=preset, backgrounds=backgrounds, progress=show)
+        print(f"{len(made.image_ids)} images, {made.n_clean} of them clean; {made.n_defects} defects")
+        print(f"images: {made.folder / 'images'}")
+
+
+@app.command("evaluate")
+def evaluate_command(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `endface run`.")],
+    truth: Annotated[
+        Path, typer.Argument(metavar="TRUTH", help="Folder of `endface synth` or of labels, or a COCO file.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for the figures.")],
+    profile: Annotated[
+        str | None, typer.Option(help="Acceptance profile of the true verdict; default: that of the run.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Compare a finished run with the truth: zones, defects, sizes and verdicts."""
+    with _readable_errors(debug=debug):
+        from endface.evaluation.evaluate import evaluate
+
+        found = evaluate(run_folder, truth, out, profile=profile)
+        print("\n".join(_figures(found)))
+        print(f"evaluation: {out / 'evaluation.html'}")
+        if found.n_compared < found.n_truth:
+            raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@bench.command("detectors")
+def bench_detectors_command(
+    rendered: Annotated[int, typer.Option(min=1, metavar="N", help="How many rendered images.")] = 24,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the rendered images.")] = 2018,
+    real: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder with labelled images (endface, darkfield).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write detectors.json and .md here.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Print one table of detection methods, published ones among them: how right and how fast."""
+    with _readable_errors(debug=debug):
+        from endface.evaluation.bench import bench_detectors, markdown
+
+        print(markdown(bench_detectors(out, n_rendered=rendered, seed=seed, real=real)), end="")
 
 
 def main() -> None:
@@ -263,6 +331,33 @@ def _finish(summary: RunSummary, *, report: bool, fail_on: str | None) -> None:
         raise typer.Exit(EXIT_SOME_FAILED)
     if fail_on == "reject" and summary.verdicts.get("FAIL"):
         raise typer.Exit(EXIT_REJECT)
+
+
+def _figures(found: Evaluation) -> Iterator[str]:
+    """Yield what to print of an evaluation: counts, recalls, false finds, notes."""
+    yield f"{found.n_compared} of {found.n_truth} images compared"
+    recalls = {(item.group, item.name): item.found for item in found.recall}
+    recalls |= {("zones", item.ellipse): item.found for item in found.zones}
+    shown = {
+        "sure scratches found": ("class, sure", "scratch"),
+        "sure defects found": ("certainty", "sure"),
+        "faint defects found": ("certainty", "faint"),
+        "fibres found": ("zones", "cladding"),
+    }
+    for words, key in shown.items():
+        if key in recalls:
+            yield f"{words}: {recalls[key].hits} of {recalls[key].trials}"
+    wrong = found.false_finds
+    yield f"false finds: {wrong.total}, median {wrong.median:g} per image"
+    if found.verdict is not None:
+        kappa = found.verdict.kappa_all.value
+        accepts, rejects = found.verdict.false_accepts, found.verdict.false_rejects
+        yield (
+            f"verdicts: {accepts.hits} of {accepts.trials} falsely accepted, "
+            f"{rejects.hits} of {rejects.trials} falsely rejected, "
+            f"kappa {'unknown' if kappa is None else format(kappa, '.2f')}"
+        )
+    yield from (f"note: {note}" for note in found.notes)
 
 
 if __name__ == "__main__":

@@ -274,7 +274,8 @@ def instance_boxes(instances: NDArray[np.uint16]) -> dict[int, tuple[slice, slic
     """Return the box (rows, cols) of every instance."""
     from scipy.ndimage import find_objects
 
-    return {number: box for number, box in enumerate(find_objects(instances), start=1) if box is not None}
+    found = enumerate(find_objects(instances), start=1)
+    return {number: (box[0], box[1]) for number, box in found if box is not None}
 
 
 def patch(image: NDArray[Any], box: tuple[slice, slice] | None) -> NDArray[Any]:

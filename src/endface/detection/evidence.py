@@ -9,7 +9,7 @@ from scipy.ndimage import find_objects
 
 from endface.annotation import Defect, Zones
 from endface.detection.merging import merge_findings
-from endface.detection.structure import RIM, Residual, remove_structure
+from endface.detection.structure import Residual, remove_structure
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.lines import LineEvidence, line_evidence
 from endface.imaging.noise import robust_sigma, standardize
@@ -19,7 +19,7 @@ from endface.imaging.tracing import TracedLine, confirm_line, contrast_noise, tr
 
 # Sums over many pixels are significant at contrasts no inspector could see; shading and soft patches below
 # these contrasts, in standard deviations of the noise of one pixel, are not counted as defects.
-_VISIBLE_SPOT = 1.2
+_VISIBLE_SPOT = 1.6
 _VISIBLE_LINE = 0.7
 _GLINT = 10.0
 
@@ -29,12 +29,12 @@ def detect_by_evidence(
 ) -> tuple[Defect, ...]:
     """Detect spots, lines and rim chips by a-contrario evidence; the default detector."""
     residual = remove_structure(image, zones)
-    spots = _detect_regions(residual, epsilon=epsilon)
+    spots = _detect_regions(residual, zones, epsilon=epsilon)
     lines = _detect_lines(residual, zones, spots, epsilon=epsilon)
     return merge_findings(spots, lines, zones.shape)
 
 
-def _detect_regions(residual: Residual, *, epsilon: float) -> list[Defect]:
+def _detect_regions(residual: Residual, zones: Zones, *, epsilon: float) -> list[Defect]:
     scales = (0.8, 1.6, 3.2)
     # every zone gets the same share of the false alarms: the small ones are the ones that matter
     areas = np.maximum(np.bincount(residual.zones.ravel(), minlength=2), 1)
@@ -53,7 +53,8 @@ def _detect_regions(residual: Residual, *, epsilon: float) -> list[Defect]:
         score = significance(float(evidence.scores[number]), n_tests=n_tests[0, zone])
         polarity = int(evidence.polarity[number])
         # light catches on a rim: weak bright spots there are glints
-        if contrast < _VISIBLE_SPOT or (zone == RIM and polarity > 0 and score < _GLINT):
+        glint = polarity > 0 and score < _GLINT and _near_rim(zones, box)
+        if contrast < _VISIBLE_SPOT or glint:
             continue
         found.append(
             Defect(
@@ -66,6 +67,13 @@ def _detect_regions(residual: Residual, *, epsilon: float) -> list[Defect]:
             )
         )
     return found
+
+
+def _near_rim(zones: Zones, box: tuple[slice, slice]) -> bool:
+    if zones.cladding is None:
+        return False
+    y, x = (0.5 * (side.start + side.stop - 1) for side in box)
+    return bool(abs(float(zones.cladding.normalized_radius(x, y)) - 1) < 0.15)
 
 
 def _boxes(labels: NDArray[np.int32]) -> list[tuple[int, tuple[slice, slice]]]:
@@ -99,7 +107,13 @@ def _detect_lines(residual: Residual, zones: Zones, spots: list[Defect], *, epsi
         )
         for candidate in traced:
             line = confirm_line(
-                candidate, z, polarity=polarity, noise=noise, side_px=side_px, high=high
+                candidate,
+                z,
+                polarity=polarity,
+                noise=noise,
+                side_px=side_px,
+                high=high,
+                min_contrast=_VISIBLE_LINE,
             )
             if line is not None and not _follows_ring(line, zones):
                 found.append(_line_defect(line, residual, polarity, evidence))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.annotation import Defect, instance_map
+from endface.imaging.linking import describe_piece, link_pieces
 
 # how far the halo of optics and camera sharpening reaches round a defect
 _HALO_PX = 4
@@ -32,7 +33,7 @@ def merge_findings(spots: list[Defect], lines: list[Defect], shape: tuple[int, i
     kept_lines = _without_shadows([line for line in lines if not _is_diffraction_ring(line, spots)], shape)
     spots = _without_halos(spots, spots, shape)
     spots = _without_halos(spots, kept_lines, shape)
-    return tuple(_absorb(spots, kept_lines, shape))
+    return tuple(_link(_absorb(spots, kept_lines, shape)))
 
 
 def _without_shadows(lines: list[Defect], shape: tuple[int, int]) -> list[Defect]:
@@ -109,14 +110,25 @@ def _absorb(spots: list[Defect], lines: list[Defect], shape: tuple[int, int]) ->
             host = spots[int(counts.argmax()) - 1]
             if host in left:
                 continue
-        result.append(_unite(line, members.get(number, [])))
+        result.append(_unite([line, *members.get(number, [])]))
     return left + result
 
 
-def _unite(line: Defect, spots: list[Defect]) -> Defect:
-    if not spots:
-        return line
-    parts = [line, *spots]
+def _link(findings: list[Defect]) -> list[Defect]:
+    """Make one defect of the pieces of an interrupted scratch, of one polarity."""
+    linked = []
+    for polarity in (-1, 0, 1):
+        members = [d for d in findings if d.polarity == polarity]
+        groups = link_pieces([describe_piece(d.mask, x_px=d.x_px, y_px=d.y_px) for d in members])
+        for group in range(int(groups.max()) + 1 if len(members) else 0):
+            parts = [d for d, g in zip(members, groups, strict=True) if g == group]
+            linked.append(_unite(parts))
+    return linked
+
+
+def _unite(parts: list[Defect]) -> Defect:
+    if len(parts) == 1:
+        return parts[0]
     y0, x0 = min(p.y_px for p in parts), min(p.x_px for p in parts)
     y1 = max(p.y_px + p.mask.shape[0] for p in parts)
     x1 = max(p.x_px + p.mask.shape[1] for p in parts)
@@ -124,8 +136,9 @@ def _unite(line: Defect, spots: list[Defect]) -> Defect:
     for part in parts:
         height, width = part.mask.shape
         mask[part.y_px - y0 : part.y_px - y0 + height, part.x_px - x0 : part.x_px - x0 + width] |= part.mask
-    score = max(p.score for p in parts)
-    return replace(line, mask=mask, x_px=x0, y_px=y0, detector="line+region", score=score)
+    detector = "+".join(sorted({name for p in parts for name in p.detector.split("+")}))
+    strongest = max(parts, key=lambda p: p.score)
+    return replace(strongest, mask=mask, x_px=x0, y_px=y0, detector=detector)
 
 
 def _stamp(canvas: NDArray[np.generic], defect: Defect, reach_px: int, *, value: float = 1) -> None:

@@ -14,8 +14,6 @@ from endface.imaging.background import PolarGrid, concentric_background, polar_g
 from endface.imaging.noise import robust_sigma
 
 _BORDER_DEPTH_PX = 16
-# number of the band along the cladding rim among the zones of like noise
-RIM = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +27,7 @@ class Residual:
     mask : (H, W) bool ndarray
         Pixels that can be judged.
     zones : (H, W) uint8 ndarray
-        Zones of like noise: 0 none, 1 surface, 2 cladding, 3 (`RIM`) band along the rim, 4 core.
+        Zones of like noise: 0 none, 1 surface, 2 cladding, 3 band along the rim, 4 core.
     grid : PolarGrid or None
         Chart of the fibre.
     outside : (h, w) float32 ndarray
@@ -91,7 +89,7 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     parts = np.where(radius > 1.03, 1, 2).astype(np.uint8)
     if zones.core is not None:
         parts[zones.core.radius_map(zones.shape) < 1] = 4
-    parts[np.abs(radius - 1) * zones.cladding.radius_px < max(4.0, 0.05 * zones.cladding.radius_px)] = RIM
+    parts[np.abs(radius - 1) * zones.cladding.radius_px < max(4.0, 0.05 * zones.cladding.radius_px)] = 3
     parts[~mask] = 0
     return Residual(residual, mask, parts, grid, outside)
 

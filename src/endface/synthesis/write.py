@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,13 @@ def render_of_set(
 
 
 def write_set(
-    out: str | Path, *, n: int, seed: int = 0, preset: str = "clinic", backgrounds: str | Path | None = None
+    out: str | Path,
+    *,
+    n: int,
+    seed: int = 0,
+    preset: str = "clinic",
+    backgrounds: str | Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> WrittenSet:
     """Render `n` images with their truth into a folder.
 
@@ -99,6 +105,8 @@ def write_set(
     ----------
     backgrounds : path, optional
         Folder of real clean images: defects are rendered onto these.
+    progress : callable, optional
+        Called with ("render", images done, images in all).
 
     Raises
     ------
@@ -120,6 +128,8 @@ def write_set(
         ids.append(image_id)
         clean += rendered.truth.clean
         defects += len(rendered.truth.defects)
+        if progress is not None:
+            progress("render", len(ids), n)
     content = {
         "schema_version": SCHEMA_VERSION,
         "kind": "endface synthetic set",

@@ -3,7 +3,7 @@
 from endface.evaluation.bench.data import BenchImage, DataSet
 from endface.evaluation.bench.figures import BenchRow, OperatingPoint
 from endface.evaluation.bench.methods import Method, bench_methods
-from endface.evaluation.bench.table import DetectorBench, bench_detectors, measure_methods
+from endface.evaluation.bench.table import DetectorBench, bench_detectors, markdown, measure_methods
 
 __all__ = [
     "BenchImage",
@@ -14,5 +14,6 @@ __all__ = [
     "OperatingPoint",
     "bench_detectors",
     "bench_methods",
+    "markdown",
     "measure_methods",
 ]

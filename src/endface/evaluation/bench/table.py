@@ -43,14 +43,14 @@ class DetectorBench:
 
 
 def bench_detectors(
-    out: Path, *, n_rendered: int = 24, seed: int = 2018, real: Path | None = None
+    out: Path | None, *, n_rendered: int = 24, seed: int = 2018, real: Path | None = None
 ) -> DetectorBench:
     """Measure all methods on all data sets; write `detectors.json` and `detectors.md` into `out`.
 
     Parameters
     ----------
-    out : Path
-        Folder, made where missing.
+    out : Path or None
+        Folder, made where missing; nothing is written where there is none.
     n_rendered : int
         Number of rendered images; half of them are clean.
     seed : int
@@ -78,8 +78,9 @@ def bench_detectors(
     if real is not None:
         command += " --real FOLDER"
     bench = DetectorBench(command, n_rendered, seed, tuple(rows), skipped)
-    write_json(out / "detectors.json", {"schema_version": SCHEMA_VERSION, **_rounded(asdict(bench))})
-    write_bytes(out / "detectors.md", markdown(bench).encode())
+    if out is not None:
+        write_json(out / "detectors.json", {"schema_version": SCHEMA_VERSION, **_rounded(asdict(bench))})
+        write_bytes(out / "detectors.md", markdown(bench).encode())
     return bench
 
 

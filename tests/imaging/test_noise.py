@@ -1,0 +1,132 @@
+"""Noise: scale laws, noise that changes from place to place, tails heavier than normal."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from endface.imaging.noise import Tail, fit_tail, local_sigma, near_strong, robust_sigma, standardize
+
+
+def white(shape, sigma=1.0, seed=0):
+    return np.random.default_rng(seed).normal(0, sigma, shape).astype(np.float32)
+
+
+@given(scale=st.floats(1e-3, 1e3), seed=st.integers(0, 50))
+@settings(max_examples=20, deadline=None)
+def test_sigma_scales_with_the_values_and_knows_no_sign(scale, seed):
+    values = white(501, seed=seed)
+    assert robust_sigma(-np.float32(scale) * values) == pytest.approx(scale * robust_sigma(values), rel=1e-5)
+
+
+def test_sigma_of_nothing_is_zero():
+    assert robust_sigma(np.empty(0, np.float32)) == 0
+    assert robust_sigma(np.zeros(10, np.float32)) == 0
+
+
+def test_a_fifth_of_defects_hardly_moves_sigma():
+    values = white(20_000, sigma=2)
+    values[:4000] = 500
+    assert robust_sigma(values) == pytest.approx(2, rel=0.4)
+    assert np.std(values) > 100
+
+
+def test_local_sigma_follows_a_ramp_and_forgets_defects():
+    width = 512
+    true = np.linspace(2, 4, width, dtype=np.float32)
+    noise = white((384, width)) * true
+    noise[100:120, 200:220] = 90
+    sigma = local_sigma(noise, np.ones(noise.shape, bool))
+    assert np.abs(sigma[:, 24:-24] / true[24:-24] - 1).max() < 0.2
+    assert np.abs(np.median(sigma, axis=0) / true - 1)[24:-24].max() < 0.08
+
+
+def test_local_sigma_is_never_far_below_the_overall_level():
+    noise = white((128, 128))
+    noise[:, :40] = 0
+    mask = np.ones(noise.shape, bool)
+    assert local_sigma(noise, mask).min() >= 0.6 * robust_sigma(noise[mask]) - 1e-6
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (33, 5), (32, 32), (65, 97)])
+def test_any_size_of_image(shape):
+    values = white(shape)
+    sigma = local_sigma(values, np.ones(shape, bool))
+    assert sigma.shape == shape
+    assert np.isfinite(sigma).all()
+    assert (sigma > 0).all()
+
+
+def test_standardised_noise_has_unit_spread_everywhere():
+    noise = white((256, 320)) * np.linspace(2, 4, 320, dtype=np.float32)
+    noise[40:50, 60:70] += 80
+    mask = np.ones(noise.shape, bool)
+    mask[:, :16] = False
+    before = noise.copy()
+    scores, clean = standardize(noise, mask)
+    assert (noise == before).all()
+    assert (scores[~mask] == 0).all()
+    assert not clean[~mask].any()
+    assert not clean[40:50, 60:70].any()
+    for part in np.array_split(scores[:, 16:], 4, axis=1):
+        assert robust_sigma(part) == pytest.approx(1, abs=0.1)
+
+
+def test_standardised_scores_do_not_depend_on_the_gain():
+    noise, mask = white((96, 96)), np.ones((96, 96), bool)
+    np.testing.assert_allclose(standardize(64 * noise, mask)[0], standardize(noise, mask)[0], rtol=1e-4)
+
+
+@given(ratio=st.floats(1, 2), slope=st.floats(0.0, 0.2))
+@settings(max_examples=30, deadline=None)
+def test_a_normal_score_undoes_the_tail(ratio, slope):
+    normal = np.linspace(0, 8, 50, dtype=np.float32)
+    heavy = normal * (ratio + slope * (normal - 1.645))
+    back = Tail(ratio, slope).normal_score(heavy.astype(np.float32))
+    np.testing.assert_allclose(back, normal, rtol=2e-3, atol=2e-3)
+    assert (np.diff(back) > 0).all()
+
+
+def test_negative_scores_count_as_none():
+    for tail in (Tail(1.2, 0.0), Tail(1.2, 0.1)):
+        np.testing.assert_allclose(tail.normal_score(np.array([-5, 0], np.float32)), 0, atol=1e-6)
+
+
+def test_a_heavy_tail_is_seen_and_taken_back():
+    normal = white(400_000)
+    heavy = normal * (1 + 0.1 * np.maximum(np.abs(normal) - 1.645, 0))
+    tail = fit_tail(heavy)
+    assert tail.slope > 0.08
+    # on the safe side, and never by more than a few tenths where the tests are
+    back = tail.normal_score(np.float32(5 * (1 + 0.1 * (5 - 1.645))) * np.ones(1, np.float32))
+    assert 4.2 < float(back[0]) <= 5.05
+
+
+def test_defects_of_one_sign_do_not_pass_for_a_tail():
+    scores = white(100_000)
+    scores[:2000] = -20
+    tail = fit_tail(scores)
+    assert tail.ratio < 1.1
+    assert tail.slope < 0.05
+
+
+def test_too_few_scores_change_nothing():
+    assert fit_tail(white(200)) == Tail(1.0, 0.0)
+
+
+def test_near_strong_is_a_square_round_what_stands_out():
+    scores = np.zeros((40, 40), np.float32)
+    scores[20, 20], scores[5, 5] = -7, 5
+    near = near_strong(scores, limit=6.0, reach_px=3)
+    assert near.sum() == 49
+    assert near[17:24, 17:24].all()
+
+
+def test_blurred_noise_is_noise_too():
+    noise = cv2.GaussianBlur(white((256, 256)), (0, 0), 1.5)
+    scores, clean = standardize(noise, np.ones(noise.shape, bool))
+    assert robust_sigma(scores) == pytest.approx(1, abs=0.05)
+    assert clean.mean() > 0.97
