@@ -48,7 +48,7 @@ def crescent():
 
 
 def eccentric_ring():
-    outer, inner = Ellipse(172.4, 159.7, 100, 100), Ellipse(171.8, 159.4, 96, 96)
+    outer, inner = Ellipse(172.4, 159.7, 108, 108), Ellipse(172.1, 159.5, 104, 104)
     return -50 * np.clip(cover(outer) - cover(inner), 0, 1) * (1 - cover(RIM))
 
 
@@ -68,7 +68,7 @@ def dirty_face():
     extra = stamp(lambda c: cv2.line(c, *SCRATCH, 1, 2, cv2.LINE_AA), -35)
     for x, y, radius, contrast in SPOTS:
         extra = extra + stamp(lambda c, x=x, y=y, r=radius: cv2.circle(c, (x, y), r, 1, -1, cv2.LINE_AA), contrast)
-    image = face(extra=extra)
+    image = face(extra=extra, seed=1)
     image.flags.writeable = False
     return image
 
@@ -147,7 +147,7 @@ def test_what_was_drawn_is_found_where_it_was_drawn():
     assert scratch.polarity == -1
     near = cv2.dilate(line, np.ones((9, 9)))
     assert near[scratch.box][scratch.mask].mean() > 0.95
-    assert len(finds) <= 5
+    assert len(finds) == 4
 
 
 def contains(defect, x, y):
@@ -168,14 +168,6 @@ def test_masks_are_tight_ordered_and_inside():
         assert np.isfinite(defect.score)
         assert defect.score > 0
         assert defect.polarity in (-1, 0, 1)
-        # a line may have room on one side: its stroke is drawn into a box with a margin
-        if defect.detector == "region":
-            for edge in (defect.mask[0], defect.mask[-1], defect.mask[:, 0], defect.mask[:, -1]):
-                assert edge.any()
-
-
-def test_lines_have_tight_masks_too():
-    for defect in dirty_finds():
         for edge in (defect.mask[0], defect.mask[-1], defect.mask[:, 0], defect.mask[:, -1]):
             assert edge.any()
 

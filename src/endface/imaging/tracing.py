@@ -220,7 +220,7 @@ def confirm_line(
     -------
     TracedLine or None
     """
-    points = _smooth_path(line.points)
+    points = _recentre(_smooth_path(line.points), image * polarity)
     contrast = profile_contrast(image, points, side_px=side_px) * polarity
     col, row = np.clip(np.round(points).astype(int), 0, [image.shape[1] - 1, image.shape[0] - 1]).T
     z = np.clip(contrast / noise[row, col], -2.0, 2.5)
@@ -247,9 +247,7 @@ def profile_contrast(
 
     The mean of the two one-sided contrasts, held back to 2.5 x the weaker of them; 0 on a slope.
     """
-    tangent = np.gradient(points, axis=0) if len(points) > 1 else np.ones_like(points)
-    tangent /= np.maximum(np.hypot(tangent[:, 0], tangent[:, 1]), 1e-6)[:, None]
-    normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
+    normal = _normals(points)
     offsets = np.array([-side_px, -0.5, 0.5, side_px], np.float32)
     x = (points[:, :1] + normal[:, :1] * offsets).astype(np.float32)
     y = (points[:, 1:] + normal[:, 1:] * offsets).astype(np.float32)
@@ -280,6 +278,27 @@ def _smooth_path(points: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(points) < 7:
         return points
     return np.asarray(uniform_filter1d(points, 7, axis=0, mode="nearest"), np.float32)
+
+
+def _recentre(points: NDArray[np.float32], bright: NDArray[np.float32], *, reach_px: int = 3) -> NDArray[np.float32]:
+    """Move a path sideways onto the crest of the line it follows, by at most `reach_px`."""
+    if len(points) < 7:
+        return points
+    normal = _normals(points)
+    offsets = np.arange(-reach_px, reach_px + 1, dtype=np.float32)
+    x = (points[:, :1] + normal[:, :1] * offsets).astype(np.float32)
+    y = (points[:, 1:] + normal[:, 1:] * offsets).astype(np.float32)
+    values = cv2.remap(bright, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # one point is noise: the crest is looked for over a stretch, and moves smoothly
+    crest = offsets[np.argmax(uniform_filter1d(values, 15, axis=0, mode="nearest"), axis=1)]
+    shift = uniform_filter1d(crest, 9, mode="nearest")[:, None]
+    return np.asarray(points + normal * shift, np.float32)
+
+
+def _normals(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    tangent = np.gradient(points, axis=0) if len(points) > 1 else np.ones_like(points)
+    tangent /= np.maximum(np.hypot(tangent[:, 0], tangent[:, 1]), 1e-6)[:, None]
+    return np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
 
 
 def _maximum_segment(values: NDArray[np.float32]) -> tuple[int, int]:
