@@ -12,7 +12,7 @@ from endface.annotation import DefectClass
 from endface.imaging.draw import draw_overlay
 from endface.synthesis import render_endface
 
-SEED = 2
+SEED = 4
 
 
 def main() -> None:

@@ -74,6 +74,11 @@ def test_done_is_0_and_some_failed_is_1(dark: Path, tmp_path: Path) -> None:
         (["grade", "IN"], "no run.json"),
         (["profiles", "nonsense"], "nonsense"),
         (["config", "--set", "seed=x"], "seed"),
+        (["synth", "--preset", "nonsense", "-o", "OUT"], "nonsense"),
+        (["synth", "-n", "0", "-o", "OUT"], "-n"),
+        (["synth", "--backgrounds", "IN", "-o", "OUT"], "no fibre found in any of 1 images"),
+        (["evaluate", "IN", "IN", "-o", "OUT"], "run"),
+        (["bench", "detectors", "--real", "IN"], "endface/labels"),
     ],
 )
 def test_bad_usage_is_2_and_writes_nothing(
@@ -113,3 +118,65 @@ def test_a_picture_called_like_an_option_and_names_from_other_alphabets(tmp_path
     done = call("run", tmp_path / "in", "-o", tmp_path / "out dir", "--jobs", 1, "--no-report")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out dir/pixel_level/masks/光ファイバー é_mask.png").is_file()
+
+
+# ── truth: render, compare, bench ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two rendered images and the run over them."""
+    folder = tmp_path_factory.mktemp("rendered set")
+    made = call("synth", "-n", 2, "--seed", 1, "--preset", "sample", "-o", folder / "set")
+    assert made.exit_code == 0, made.output
+    assert "2 images, 1 of them clean" in made.output
+    assert f"images: {folder / 'set' / 'images'}" in made.output
+    assert call("run", folder / "set/images", "-o", folder / "out", "--jobs", 1).exit_code == 0
+    return folder / "set", folder / "out"
+
+
+def test_a_run_is_compared_with_the_truth(rendered: tuple[Path, Path], tmp_path: Path) -> None:
+    truth, out = rendered
+    done = call("evaluate", out, truth, "-o", tmp_path / "figures")
+    assert done.exit_code == 0, done.output
+    assert "2 of 2 images compared" in done.output
+    assert "fibres found: 2 of 2" in done.output
+    assert f"evaluation: {tmp_path / 'figures/evaluation.html'}" in done.output
+    assert (tmp_path / "figures/evaluation.html").is_file()
+
+
+def test_images_that_cannot_be_compared_are_said_and_give_1(
+    rendered: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert call("synth", "-n", 3, "--seed", 1, "--preset", "sample", "-o", tmp_path / "more").exit_code == 0
+    done = call("evaluate", rendered[1], tmp_path / "more", "-o", tmp_path / "figures")
+    assert done.exit_code == 1
+    assert "2 of 3 images compared" in done.output
+    assert "1 not in the run" in done.output
+
+
+def test_defects_are_put_onto_images_of_ones_own(rendered: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = rendered[0] / "images"
+    done = call("synth", "-n", 2, "-o", tmp_path / "set", "--preset", "sample", "--backgrounds", folder)
+    assert done.exit_code == 0, done.output
+    assert len(list((tmp_path / "set/images").iterdir())) == 2
+
+
+def test_the_bench_prints_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from endface.evaluation import bench
+    from endface.evaluation.bench import table
+
+    asked: list[object] = []
+
+    def measured(data: object, methods: object) -> tuple[object, ...]:
+        asked.append(data)
+        return ()
+
+    monkeypatch.setattr(table, "measure_methods", measured)
+    done = call("bench", "detectors", "--rendered", 3, "--seed", 5)
+    assert done.exit_code == 0, done.output
+    assert "endface bench detectors --rendered 3 --seed 5" in done.output
+    assert len(asked) == 1
+    assert isinstance(asked[0], bench.DataSet)
+    assert call("bench", "detectors", "--rendered", 3, "-o", tmp_path / "bench").exit_code == 0
+    assert (tmp_path / "bench/detectors.md").is_file()

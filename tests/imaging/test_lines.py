@@ -14,7 +14,7 @@ def noise(shape=(90, 110), seed=0):
 
 
 def branch(slope_x, slope_y, half, offset, *, steep):
-    """Averaging kernel of a branch along (slope_x, slope_y), `offset` px aside (in x if steep), for filter2D."""
+    """Averaging kernel of a branch along (slope_x, slope_y), `offset` px aside (in x if steep)."""
     size = 2 * (half + abs(offset)) + 1
     kernel, middle = np.zeros((size, size), np.float32), size // 2
     for i in range(-half, half + 1):
@@ -28,7 +28,9 @@ def direct(image, slope_x, slope_y, *, length, side, steep):
     stretch = np.hypot(slope_x, slope_y)
     half, offset = max(1, round(length / stretch / 2)), round(side * stretch)
     low, centre, high = (
-        cv2.filter2D(image, -1, branch(slope_x, slope_y, half, o, steep=steep), borderType=cv2.BORDER_CONSTANT)
+        cv2.filter2D(
+            image, -1, branch(slope_x, slope_y, half, o, steep=steep), borderType=cv2.BORDER_CONSTANT
+        )
         for o in (-offset, 0, offset)
     )
     a, b = low - centre, high - centre
@@ -38,7 +40,7 @@ def direct(image, slope_x, slope_y, *, length, side, steep):
 
 
 def test_sliding_sums_are_the_direct_convolution():
-    # at multiples of 45 degrees a sheared row is a digital line, and one gain per direction is all that differs
+    # at multiples of 45 degrees a sheared row is a digital line; one gain per direction is all that differs
     image = noise()
     evidence = line_evidence(image, lengths_px=(17,), n_orientations=4)
     seen = 0

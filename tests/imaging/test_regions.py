@@ -24,7 +24,9 @@ def discs(*items, shape=SHAPE, blur=0.8):
     for x, y, diameter, contrast in items:
         large = np.zeros((shape[0] * 8, shape[1] * 8), np.uint8)
         cv2.circle(large, (round(8 * x + 3.5), round(8 * y + 3.5)), round(4 * diameter), 255, -1)
-        image += contrast / 255 * cv2.resize(large.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
+        image += (
+            contrast / 255 * cv2.resize(large.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
+        )
     return cv2.GaussianBlur(image, (0, 0), blur)
 
 
@@ -32,7 +34,8 @@ def find(image, *, zones=None, epsilon=0.1):
     zones = np.ones(image.shape, np.uint8) if zones is None else zones
     areas = np.maximum(np.bincount(zones.ravel(), minlength=2), 1)
     limits = [
-        [score_threshold(n_tests=max(a / (2 * np.pi * s * s), 1), epsilon=epsilon / 12) for a in areas] for s in SCALES
+        [score_threshold(n_tests=max(a / (2 * np.pi * s * s), 1), epsilon=epsilon / 12) for a in areas]
+        for s in SCALES
     ]
     live = zones > 0
 

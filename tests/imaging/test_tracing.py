@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from endface.imaging.tracing import TracedLine, _maximum_segment, confirm_line, contrast_noise, profile_contrast
+from endface.imaging.tracing import (
+    TracedLine,
+    _maximum_segment,
+    confirm_line,
+    contrast_noise,
+    profile_contrast,
+)
 from endface.imaging.tracing import trace_lines as trace
 
 SHAPE = (160, 200)
@@ -156,5 +162,7 @@ def test_contrast_noise_of_white_noise():
 @settings(max_examples=60, deadline=None)
 def test_the_maximum_segment_is_the_best_of_all(values):
     first, last = _maximum_segment(np.array(values, float))
-    best = max(sum(values[i:j]) for i, j in itertools.combinations_with_replacement(range(len(values) + 1), 2))
+    best = max(
+        sum(values[i:j]) for i, j in itertools.combinations_with_replacement(range(len(values) + 1), 2)
+    )
     assert sum(values[first:last]) == best

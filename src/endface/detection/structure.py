@@ -28,6 +28,8 @@ class Residual:
         Pixels that can be judged.
     zones : (H, W) uint8 ndarray
         Zones of like noise: 0 none, 1 surface, 2 cladding, 3 band along the rim, 4 core.
+    least : float
+        Noise that even the quietest image has: rounding and compression.
     grid : PolarGrid or None
         Chart of the fibre.
     outside : (h, w) float32 ndarray
@@ -37,6 +39,7 @@ class Residual:
     gray: NDArray[np.float32]
     mask: NDArray[np.bool_]
     zones: NDArray[np.uint8]
+    least: float
     grid: PolarGrid | None = None
     outside: NDArray[np.float32] | None = None
 
@@ -46,12 +49,12 @@ class Residual:
         Returns
         -------
         sigma : (H, W) float32 ndarray
-            Standard deviation of the noise, ring by ring on the fibre and line by line along frame borders:
+            Standard deviation of the noise, ring by ring on the fibre and line by line along the edges of the picture:
             where the model leaves ripples, ripples are noise.
         quiet : (H, W) float32 ndarray
             Noise of the open surface or fibre over `sigma`: 1 where there are no ripples, less where there are.
         """
-        level = max(robust_sigma(values[self.zones == 1][::2]), 1e-3)
+        level = max(robust_sigma(values[self.zones == 1][::2]), self.least)
         sigma = np.full(values.shape, level, np.float32)
         for image, target, live in ((values, sigma, self.mask), (values.T, sigma.T, self.mask.T)):
             for column in _border_columns(live):
@@ -59,7 +62,7 @@ class Residual:
         quiet = level / sigma
         if self.grid is not None and self.outside is not None:
             # a saturated core shows no noise at all: what little it shows is not to be trusted more than the rest
-            rows, floor = _ring_noise(self.grid, values, self.mask, 0.3 * level)
+            rows, floor = _ring_noise(self.grid, values, self.mask, max(0.3 * level, self.least))
             ring = self.grid.roll(np.repeat(rows[:, None], self.grid.sample_x.shape[1], axis=1))
             box = self.grid.box
             sigma[box] = self.outside * sigma[box] + (1 - self.outside) * ring
@@ -72,11 +75,13 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     gray = np.asarray(image, np.float32)
     # the outermost pixels have no surroundings to be compared with
     mask = cv2.erode(zones.valid.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
+    # steps of one gray level have a spread of 0.29; JPEG makes them coarser and larger than a pixel
+    least = 0.5 if np.issubdtype(image.dtype, np.integer) else 1e-4 * max(float(np.ptp(gray)), 1e-9)
     if zones.cladding is None:
         scale_px = max(8.0, min(gray.shape) / 50)
         residual = np.where(mask, gray - smooth_background(gray, mask, scale_px=scale_px), 0).astype(np.float32)
         _flatten_borders(residual, mask)
-        return Residual(residual, mask, mask.astype(np.uint8))
+        return Residual(residual, mask, mask.astype(np.uint8), least)
     radius = zones.cladding.radius_map(zones.shape)
     background = smooth_background(gray, mask & (radius > 1.08), scale_px=max(8.0, zones.cladding.radius_px / 9))
     grid = polar_grid(zones.cladding, zones.core, zones.shape)
@@ -91,7 +96,7 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
         parts[zones.core.radius_map(zones.shape) < 1] = 4
     parts[np.abs(radius - 1) * zones.cladding.radius_px < max(4.0, 0.05 * zones.cladding.radius_px)] = 3
     parts[~mask] = 0
-    return Residual(residual, mask, parts, grid, outside)
+    return Residual(residual, mask, parts, least, grid, outside)
 
 
 def _saturated(gray: NDArray[np.float32], background: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -118,16 +123,15 @@ def _ring_noise(
 
 
 def _border_columns(live: NDArray[np.bool_]) -> list[int]:
-    """Columns next to a dead frame border; none where the picture goes up to the edge of the image."""
+    """Columns next to the edge of the picture, where frame grabbers leave combs and ringing."""
     columns = np.flatnonzero(live.any(axis=0))
-    if columns.size == 0:
+    if columns.size < 4 * _BORDER_DEPTH_PX:
         return []
-    near = columns[:_BORDER_DEPTH_PX].tolist() if columns[0] > 2 else []
-    return near + (columns[-_BORDER_DEPTH_PX:].tolist() if columns[-1] < live.shape[1] - 3 else [])
+    return [*columns[:_BORDER_DEPTH_PX].tolist(), *columns[-_BORDER_DEPTH_PX:].tolist()]
 
 
 def _flatten_borders(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
-    """Take out the lines that run along a dead frame border (combs, ringing of a frame grabber), in place."""
+    """Take out what runs along a whole edge of the picture, in place: no defect does."""
     for image, live in ((residual, mask), (residual.T, mask.T)):
         for column in _border_columns(live):
             inside = live[:, column]
