@@ -9,6 +9,7 @@ from scipy.ndimage import find_objects
 
 from endface.annotation import Defect, Zones
 from endface.detection.merging import merge_findings
+from endface.detection.rim import detect_rim_chips
 from endface.detection.structure import Residual, remove_structure
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.lines import LineEvidence, line_evidence
@@ -31,7 +32,8 @@ def detect_by_evidence(
     residual = remove_structure(image, zones)
     spots = _detect_regions(residual, zones, epsilon=epsilon)
     lines = _detect_lines(residual, zones, spots, epsilon=epsilon)
-    return merge_findings(spots, lines, zones.shape)
+    chips = detect_rim_chips(image, zones, epsilon=epsilon / 2)
+    return merge_findings(spots, lines, chips, zones.shape)
 
 
 def _detect_regions(residual: Residual, zones: Zones, *, epsilon: float) -> list[Defect]:

@@ -16,24 +16,41 @@ _HALO_PX = 4
 _BRIGHT_SIDE_PX = 6
 
 
-def merge_findings(spots: list[Defect], lines: list[Defect], shape: tuple[int, int]) -> tuple[Defect, ...]:
+def merge_findings(
+    spots: list[Defect], lines: list[Defect], chips: list[Defect], shape: tuple[int, int]
+) -> tuple[Defect, ...]:
     """Merge spots and lines that belong to one defect, and drop halos of stronger findings.
 
     A line that runs along a stronger one is its other side. A spot is a halo if it touches a stronger finding of the
     opposite polarity, and part of a line if most of it lies on the line. A line that lies mostly on one
-    spot is that spot's outline.
+    spot is that spot's outline. A chip of the rim and the dark spots on it are one defect.
 
     Parameters
     ----------
-    spots, lines : list of Defect
-        Findings of the region and the line detector.
+    spots, lines, chips : list of Defect
+        Findings of the region, the line and the rim detector.
     shape : tuple of int
         Height and width of the image.
     """
     kept_lines = _without_shadows([line for line in lines if not _is_diffraction_ring(line, spots)], shape)
     spots = _without_halos(spots, spots, shape)
     spots = _without_halos(spots, kept_lines, shape)
-    return tuple(_link(_absorb(spots, kept_lines, shape)))
+    return tuple(_link(_absorb(_join_chips(spots, chips, shape), kept_lines, shape)))
+
+
+def _join_chips(spots: list[Defect], chips: list[Defect], shape: tuple[int, int]) -> list[Defect]:
+    owner = np.zeros(shape, np.int32)
+    for number, chip in enumerate(chips, start=1):
+        _stamp(owner, chip, 1, value=number)
+    members: dict[int, list[Defect]] = {}
+    left = []
+    for spot in spots:
+        number = int(owner[spot.box][spot.mask].max())
+        if number and spot.polarity < 0:
+            members.setdefault(number, []).append(spot)
+        else:
+            left.append(spot)
+    return left + [_unite([chip, *members.get(number, [])]) for number, chip in enumerate(chips, start=1)]
 
 
 def _without_shadows(lines: list[Defect], shape: tuple[int, int]) -> list[Defect]:
