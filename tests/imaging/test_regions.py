@@ -32,17 +32,14 @@ def discs(*items, shape=SHAPE, blur=0.8):
 
 def find(image, *, zones=None, epsilon=0.1):
     zones = np.ones(image.shape, np.uint8) if zones is None else zones
-    areas = np.maximum(np.bincount(zones.ravel(), minlength=2), 1)
-    limits = [
-        [score_threshold(n_tests=max(a / (2 * np.pi * s * s), 1), epsilon=epsilon / 12) for a in areas]
-        for s in SCALES
-    ]
+    tests = [max(zones.size / (2 * np.pi * s * s), 1) for s in SCALES]
+    limits = [score_threshold(n_tests=n, epsilon=epsilon / 12) for n in tests]
     live = zones > 0
 
     def level(values):
         return np.full(values.shape, max(robust_sigma(values[live]), 1e-3), np.float32)
 
-    return region_evidence(image, level, zones, thresholds=np.array(limits), scales_px=SCALES)
+    return region_evidence(image, level, zones, thresholds=limits, scales_px=SCALES)
 
 
 def test_noise_has_no_spots():

@@ -30,6 +30,8 @@ def detect_by_evidence(
 ) -> tuple[Defect, ...]:
     """Detect spots, lines and rim chips by a-contrario evidence; the default detector."""
     residual = remove_structure(image, zones)
+    if not residual.mask.any():
+        return ()
     spots = _detect_regions(residual, zones, epsilon=epsilon)
     lines = _detect_lines(residual, zones, spots, epsilon=epsilon)
     chips = detect_rim_chips(image, zones, epsilon=epsilon / 2)
@@ -38,11 +40,9 @@ def detect_by_evidence(
 
 def _detect_regions(residual: Residual, zones: Zones, *, epsilon: float) -> list[Defect]:
     scales = (0.8, 1.6, 3.2)
-    # every zone gets the same share of the false alarms: the small ones are the ones that matter
-    areas = np.maximum(np.bincount(residual.zones.ravel(), minlength=2), 1)
-    share = epsilon / 2 / (2 * len(scales) * (len(areas) - 1))
-    n_tests = areas / (2 * np.pi * np.square(scales)[:, None])
-    thresholds = np.vectorize(lambda n: score_threshold(n_tests=n, epsilon=share))(n_tests)
+    area = np.count_nonzero(residual.mask)
+    n_tests = np.maximum(2 * len(scales) * area / (2 * np.pi * np.square(scales)), 1)
+    thresholds = [score_threshold(n_tests=n, epsilon=epsilon / 2) for n in n_tests]
     evidence = region_evidence(
         residual.gray, lambda x: residual.noise(x)[0], residual.zones, thresholds=thresholds, scales_px=scales
     )
@@ -51,8 +51,7 @@ def _detect_regions(residual: Residual, zones: Zones, *, epsilon: float) -> list
     for number, box in _boxes(evidence.labels):
         inside = evidence.labels[box] == number
         contrast = abs(float(np.median(residual.gray[box][inside]))) / float(np.median(sigma[box][inside]))
-        zone = int(np.bincount(residual.zones[box][inside]).argmax())
-        score = significance(float(evidence.scores[number]), n_tests=n_tests[0, zone])
+        score = significance(float(evidence.scores[number]), n_tests=n_tests[0])
         polarity = int(evidence.polarity[number])
         # light catches on a rim: weak bright spots there are glints
         glint = polarity > 0 and score < _GLINT and _near_rim(zones, box)
@@ -179,16 +178,16 @@ def _veto_tangents(
 
 def _line_defect(line: TracedLine, residual: Residual, polarity: int, evidence: LineEvidence) -> Defect:
     points = np.round(line.points).astype(np.int32)
-    margin = 3
-    x0, y0 = np.maximum(points.min(axis=0) - margin, 0)
-    height, width = residual.gray.shape
-    x1, y1 = np.minimum(points.max(axis=0) + margin + 1, [width, height])
-    canvas = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    cv2.polylines(canvas, [points - [x0, y0]], False, 1, thickness=3)
+    canvas = np.zeros(residual.gray.shape, np.uint8)
+    cv2.polylines(canvas, [points], False, 1, thickness=3)
+    x_px, y_px, width, height = cv2.boundingRect(points + 0)
+    left, top = max(x_px - 2, 0), max(y_px - 2, 0)
+    near = canvas[top : y_px + height + 2, left : x_px + width + 2]
+    x_px, y_px, width, height = cv2.boundingRect(near)
     return Defect(
-        mask=canvas.astype(bool),
-        x_px=int(x0),
-        y_px=int(y0),
+        mask=near[y_px : y_px + height, x_px : x_px + width].astype(bool),
+        x_px=left + x_px,
+        y_px=top + y_px,
         detector="line",
         score=significance(float(line.scores.max()), n_tests=evidence.n_tests),
         polarity=polarity,

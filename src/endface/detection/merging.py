@@ -35,6 +35,7 @@ def merge_findings(
     kept_lines = _without_shadows([line for line in lines if not _is_diffraction_ring(line, spots)], shape)
     spots = _without_halos(spots, spots, shape)
     spots = _without_halos(spots, kept_lines, shape)
+    kept_lines = _without_halos(kept_lines, [d for d in spots if _is_long(d)], shape)
     return tuple(_link(_absorb(_join_chips(spots, chips, shape), kept_lines, shape)))
 
 
@@ -98,6 +99,10 @@ def _without_halos(spots: list[Defect], others: list[Defect], shape: tuple[int, 
         if rival is None or _strength(rival) < _strength(spot) or rival.score < ratio * spot.score:
             kept.append(spot)
     return kept
+
+
+def _is_long(spot: Defect) -> bool:
+    return max(spot.mask.shape) > 30 and spot.area_px < 0.5 * spot.mask.size
 
 
 def _strength(defect: Defect) -> float:

@@ -79,7 +79,9 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     least = 0.5 if np.issubdtype(image.dtype, np.integer) else 1e-4 * max(float(np.ptp(gray)), 1e-9)
     if zones.cladding is None:
         scale_px = max(8.0, min(gray.shape) / 50)
-        residual = np.where(mask, gray - smooth_background(gray, mask, scale_px=scale_px), 0).astype(np.float32)
+        background = smooth_background(gray, mask, scale_px=scale_px)
+        mask &= ~_saturated(gray, background)
+        residual = np.where(mask, gray - background, 0).astype(np.float32)
         _flatten_borders(residual, mask)
         return Residual(residual, mask, mask.astype(np.uint8), least)
     radius = zones.cladding.radius_map(zones.shape)

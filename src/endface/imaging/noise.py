@@ -110,12 +110,11 @@ class Tail:
 
     def normal_score(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the normal score of equal probability; scores below 0 count as 0."""
+        # the positive root of slope * u^2 + offset * u = score, in the form that does not cancel
         offset = self.ratio - 1.645 * self.slope
         positive = np.maximum(score, 0)
-        if self.slope < 1e-6:
-            return np.asarray(positive / self.ratio, np.float32)
-        root = np.sqrt(offset * offset + 4 * self.slope * positive) - offset
-        return np.asarray(root / (2 * self.slope), np.float32)
+        root = np.sqrt(offset * offset + 4 * self.slope * positive)
+        return np.asarray(2 * positive / (root + offset), np.float32)
 
 
 def fit_tail(scores: NDArray[np.float32], *, max_slope: float = 0.2) -> Tail:
@@ -137,7 +136,7 @@ def fit_tail(scores: NDArray[np.float32], *, max_slope: float = 0.2) -> Tail:
     ratio = min(-near_low, near_high) / 1.645
     far = min(-far_low, far_high) / 2.748
     # the curve bends upward a little further out: lean to the safe side
-    slope = 1.3 * (far - ratio) / (2.748 - 1.645)
+    slope = 1.6 * (far - ratio) / (2.748 - 1.645)
     return Tail(float(max(ratio, 1.0)), float(np.clip(slope, 0.0, max_slope)))
 
 

@@ -7,7 +7,7 @@ that blur and threshold do not change its size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -45,7 +45,7 @@ def region_evidence(
     noise: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     zones: NDArray[np.uint8],
     *,
-    thresholds: NDArray[np.float64],
+    thresholds: Sequence[float],
     scales_px: tuple[float, ...] = (0.8, 1.6, 3.2),
 ) -> RegionEvidence:
     """Find spots darker or brighter than the structure-free image's noise.
@@ -58,8 +58,8 @@ def region_evidence(
         Gives the standard deviation (H, W) of the noise in a smoothed copy of `residual`.
     zones : (H, W) uint8 ndarray
         Zone numbers from 1, each with a noise of its own; 0 is not looked at.
-    thresholds : (n_scales, n_zones + 1) float64 ndarray
-        Score from which a spot counts, by scale and zone number.
+    thresholds : sequence of float
+        Score from which a spot counts, one per scale.
     scales_px : tuple of float
         Standard deviations of the smoothing, fine to coarse.
 
@@ -75,9 +75,8 @@ def region_evidence(
         smooth = cv2.GaussianBlur(residual, (0, 0), scale)
         score, clean = standardize(smooth / noise(smooth), mask, block_px=max(32, 16 * round(scale)))
         normal = _normal_scores(score, zones, clean)
-        limit = threshold.astype(np.float32)[zones]
         for polarity in (-1, 1):
-            spots, peak = _spots(smooth * polarity, np.maximum(normal * polarity, 0), limit, scale)
+            spots, peak = _spots(smooth * polarity, np.maximum(normal * polarity, 0), threshold, scale)
             # a coarser scale adds only what no finer one has seen, of either sign (halos of sharpening)
             spots = _new_components(spots, found)
             found |= spots
@@ -102,7 +101,7 @@ def _normal_scores(
 
 
 def _spots(
-    values: NDArray[np.float32], score: NDArray[np.float32], threshold: NDArray[np.float32], scale_px: float
+    values: NDArray[np.float32], score: NDArray[np.float32], threshold: float, scale_px: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     # hysteresis: outlines at a share of the local peak, kept where that peak is significant
     reach = int(np.ceil(3 * scale_px)) * 2 + 3
