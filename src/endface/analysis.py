@@ -55,7 +55,12 @@ def locate(image: FrameArray, settings: Settings) -> Zones:
 
 
 def detect(image: FrameArray, zones: Zones, settings: Settings) -> tuple[Defect, ...]:
-    """Find the defects of an image as the settings say; no two share a pixel, boxes are tight."""
+    """Find the defects of an image as the settings say; no two share a pixel, boxes are tight.
+
+    Where a fibre was looked for and is not there, the picture is of something else and has no defects to count.
+    """
+    if not zones.found and settings.surface == "fiber":
+        return ()
     chosen = settings.detection
     found = detect_defects(image, zones, epsilon=chosen.epsilon, detector=chosen.detector)
     return _disjoint(found, zones.shape)

@@ -24,7 +24,7 @@ class Detector(Protocol):
 
 
 def detector_names() -> tuple[str, ...]:
-    """Return the names that `detect_defects` takes: the built-in detectors and those of installed packages."""
+    """Return the names that `detect_defects` takes: the built-in ones and those of installed packages."""
     others = {entry.name for entry in entry_points(group="endface.detectors")}
     return (*_BUILT_IN, *sorted(others - set(_BUILT_IN)))
 

@@ -17,7 +17,6 @@ from endface.imaging.noise import robust_sigma, standardize
 from endface.imaging.regions import region_evidence
 from endface.imaging.tracing import TracedLine, confirm_line, contrast_noise, trace_lines
 
-
 # Sums over many pixels are significant at contrasts no inspector could see; shading and soft patches below
 # these contrasts, in standard deviations of the noise of one pixel, are not counted as defects.
 _VISIBLE_SPOT = 1.6
@@ -78,7 +77,8 @@ def _near_rim(zones: Zones, box: tuple[slice, slice]) -> bool:
 
 
 def _boxes(labels: NDArray[np.int32]) -> list[tuple[int, tuple[slice, slice]]]:
-    return [(i, box) for i, box in enumerate(find_objects(labels), start=1) if box is not None]
+    found = enumerate(find_objects(labels), start=1)
+    return [(i, (box[0], box[1])) for i, box in found if box is not None]
 
 
 def _detect_lines(residual: Residual, zones: Zones, spots: list[Defect], *, epsilon: float) -> list[Defect]:
@@ -86,7 +86,7 @@ def _detect_lines(residual: Residual, zones: Zones, spots: list[Defect], *, epsi
     sigma, quiet = residual.noise(residual.gray)
     z = residual.gray / sigma
     # a line gathers what neighbouring pixels share, so its noise is that of the smoothed image
-    smooth = cv2.GaussianBlur(z, (0, 0), 1.6)
+    smooth = np.asarray(cv2.GaussianBlur(z, (0, 0), 1.6), np.float32)
     scores, clean = standardize(smooth, residual.mask, block_px=48)
     z *= np.divide(scores, smooth, out=np.ones_like(z), where=np.abs(smooth) > 1e-6)
     z = np.clip(z / max(robust_sigma(z[clean]), 1e-6), -4, 4) * quiet

@@ -21,7 +21,8 @@ def merge_findings(
 ) -> tuple[Defect, ...]:
     """Merge spots and lines that belong to one defect, and drop halos of stronger findings.
 
-    A line that runs along a stronger one is its other side. A spot is a halo if it touches a stronger finding of the
+    A line that runs along a stronger one is its other side. A spot is a halo if it touches a stronger
+    finding of the
     opposite polarity, and part of a line if most of it lies on the line. A line that lies mostly on one
     spot is that spot's outline. A chip of the rim and the dark spots on it are one defect.
 
@@ -125,10 +126,10 @@ def _absorb(spots: list[Defect], lines: list[Defect], shape: tuple[int, int]) ->
             left.append(spot)
     result = []
     for number, line in enumerate(lines, start=1):
-        under = spot_map[line.box][line.mask]
-        counts = np.bincount(under)
+        below = spot_map[line.box][line.mask]
+        counts = np.bincount(below)
         counts[0] = 0
-        if counts.size > 1 and counts.max() > 0.6 * under.size and counts.argmax() - 1 < len(spots):
+        if counts.size > 1 and counts.max() > 0.6 * below.size and counts.argmax() - 1 < len(spots):
             host = spots[int(counts.argmax()) - 1]
             if host in left:
                 continue

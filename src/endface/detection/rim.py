@@ -35,9 +35,9 @@ def detect_rim_chips(image: NDArray[np.generic], zones: Zones, *, epsilon: float
         return []
     angles = zones.rim_angles_rad
     outward = 1.0 if _fibre_is_dark(image, zones.cladding, angles) else -1.0
-    step = np.nan_to_num(zones.rim_deviation_px) * outward
-    step -= median_filter(step, max(3, len(step) // 12) | 1, mode="wrap")
-    step = uniform_filter1d(step, 3, mode="wrap").astype(np.float32)
+    bulge = np.nan_to_num(zones.rim_deviation_px) * outward
+    bulge -= median_filter(bulge, max(3, len(bulge) // 12) | 1, mode="wrap")
+    step = np.asarray(uniform_filter1d(bulge, 3, mode="wrap"), np.float32)
     sigma = max(robust_sigma(step), 0.05)
     score = fit_tail(step / sigma, max_slope=0.1).normal_score(step / sigma)
     n_tests = len(step) / 4
@@ -47,7 +47,7 @@ def detect_rim_chips(image: NDArray[np.generic], zones: Zones, *, epsilon: float
         run = np.arange(first, last + 1) % len(step)
         peak = float(score[run].max())
         if peak >= threshold and float(step[run].max()) >= _LEAST_STEP_PX and len(run) >= 3:
-            mask = _notch(zones.cladding, angles[run], step[run] * outward, zones.shape)
+            mask = _notch(zones.cladding, angles[run], step[run] * np.float32(outward), zones.shape)
             chips.append(_defect(mask, significance(peak, n_tests=n_tests)))
     return [chip for chip in chips if chip.area_px > 0]
 
@@ -64,19 +64,18 @@ def _fibre_is_dark(image: NDArray[np.generic], cladding: Ellipse, angles: NDArra
 
 def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """First and last index of each run of True on a closed ring; last may exceed the length."""
-    n = len(flags)
     if flags.all() or not flags.any():
         return []
     start = int(np.flatnonzero(~flags)[0])
     turned = np.concatenate([[False], np.roll(flags, -start), [False]])
     change = np.flatnonzero(turned[1:] != turned[:-1])
-    return [(int(a) + start, int(b) - 1 + start) for a, b in zip(change[::2], change[1::2], strict=True) if n]
+    return [(int(a) + start, int(b) - 1 + start) for a, b in zip(change[::2], change[1::2], strict=True)]
 
 
 def _notch(
     cladding: Ellipse, angles: NDArray[np.float64], step_px: NDArray[np.float32], shape: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    # what lies between the ellipse and the edge, and a pixel to each side: the notch is as deep as it is blurred
+    # what lies between the ellipse and the edge, and a pixel to each side, as the notch is blurred
     low, high = np.minimum(step_px, 0) - 1.5, np.maximum(step_px, 0) + 1.0
     rim = cladding.points(angles)
     outward = rim - [cladding.cx_px, cladding.cy_px]

@@ -1,4 +1,4 @@
-"""Remove what a clean surface shows: illumination, the fibre's own rings, frame borders; know the noise left."""
+"""Remove what a clean surface shows: illumination, the fibre's rings, frame borders; know the noise left."""
 
 from __future__ import annotations
 
@@ -49,29 +49,33 @@ class Residual:
         Returns
         -------
         sigma : (H, W) float32 ndarray
-            Standard deviation of the noise, ring by ring on the fibre and line by line along the edges of the picture:
+            Standard deviation of the noise, ring by ring on the fibre and line by line along the edges:
             where the model leaves ripples, ripples are noise.
         quiet : (H, W) float32 ndarray
-            Noise of the open surface or fibre over `sigma`: 1 where there are no ripples, less where there are.
+            Noise of the open surface or fibre over `sigma`: 1 without ripples, less where there are some.
         """
         level = max(robust_sigma(values[self.zones == 1][::2]), self.least)
         sigma = np.full(values.shape, level, np.float32)
         for image, target, live in ((values, sigma, self.mask), (values.T, sigma.T, self.mask.T)):
             for column in _border_columns(live):
-                target[:, column] = np.maximum(target[:, column], robust_sigma(image[live[:, column], column]))
+                target[:, column] = np.maximum(
+                    target[:, column], robust_sigma(image[live[:, column], column])
+                )
         quiet = level / sigma
         if self.grid is not None and self.outside is not None:
-            # a saturated core shows no noise at all: what little it shows is not to be trusted more than the rest
+            # a saturated core shows no noise: what little it shows is not to be trusted more than the rest
             rows, floor = _ring_noise(self.grid, values, self.mask, max(0.3 * level, self.least))
             ring = self.grid.roll(np.repeat(rows[:, None], self.grid.sample_x.shape[1], axis=1))
             box = self.grid.box
             sigma[box] = self.outside * sigma[box] + (1 - self.outside) * ring
-            quiet[box] = np.minimum(quiet[box], (self.outside * level + (1 - self.outside) * floor) / sigma[box])
+            quiet[box] = np.minimum(
+                quiet[box], (self.outside * level + (1 - self.outside) * floor) / sigma[box]
+            )
         return sigma, np.clip(quiet, 0.05, 1)
 
 
 def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
-    """Subtract illumination and the fibre's own concentric structure from an image (H, W) of any real type."""
+    """Subtract illumination and the fibre's concentric structure from an image (H, W) of any real type."""
     gray = np.asarray(image, np.float32)
     # the outermost pixels have no surroundings to be compared with
     mask = cv2.erode(zones.valid.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
@@ -85,7 +89,9 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
         _flatten_borders(residual, mask)
         return Residual(residual, mask, mask.astype(np.uint8), least)
     radius = zones.cladding.radius_map(zones.shape)
-    background = smooth_background(gray, mask & (radius > 1.08), scale_px=max(8.0, zones.cladding.radius_px / 9))
+    background = smooth_background(
+        gray, mask & (radius > 1.08), scale_px=max(8.0, zones.cladding.radius_px / 9)
+    )
     grid = polar_grid(zones.cladding, zones.core, zones.shape)
     model, _ = concentric_background(grid.unroll(gray))
     outside = np.clip((radius[grid.box] - 1.06) / 0.1, 0, 1).astype(np.float32)
@@ -118,7 +124,9 @@ def _ring_noise(
     chart = cv2.remap(known, grid.sample_x, grid.sample_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     chart.sort(axis=1)  # NaN last
     count = np.count_nonzero(~np.isnan(chart), axis=1)
-    rows = np.take_along_axis(chart, (count // 2)[:, None].clip(max=chart.shape[1] - 1), axis=1)[:, 0] / 0.6745
+    rows = (
+        np.take_along_axis(chart, (count // 2)[:, None].clip(max=chart.shape[1] - 1), axis=1)[:, 0] / 0.6745
+    )
     rows = maximum_filter1d(np.where(count > 0.05 * chart.shape[1], rows, least), 3)
     floor = max(float(np.median(rows[4 : int(grid.rim_row)])), least)
     return np.maximum(rows, least).astype(np.float32), floor

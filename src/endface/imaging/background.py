@@ -63,8 +63,8 @@ def smooth_background(
     weights = base
     background = np.zeros_like(image)
     for _ in range(iterations):
-        small_weights = cv2.resize(weights, small_size, interpolation=cv2.INTER_AREA)
-        small_sum = cv2.resize(weights * image, small_size, interpolation=cv2.INTER_AREA)
+        small_weights = _shrink(weights, small_size)
+        small_sum = _shrink(weights * image, small_size)
         sigma = (scale_px * small_size[0] / width, scale_px * small_size[1] / height)
         numerator = _gaussian(small_sum, sigma)
         denominator = _gaussian(small_weights, sigma)
@@ -79,6 +79,10 @@ def smooth_background(
         residual = image - background
         weights = base * _tukey_weights(residual, robust_sigma(residual[mask]))
     return background
+
+
+def _shrink(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _gaussian(values: NDArray[np.float32], sigma: tuple[float, float]) -> NDArray[np.float32]:
@@ -124,7 +128,9 @@ class PolarGrid:
         )
 
 
-def polar_grid(cladding: Ellipse, core: Ellipse | None, shape: tuple[int, int], *, reach: float = 1.3) -> PolarGrid:
+def polar_grid(
+    cladding: Ellipse, core: Ellipse | None, shape: tuple[int, int], *, reach: float = 1.3
+) -> PolarGrid:
     """Lay a polar chart over a fibre, from its centre to `reach` cladding radii.
 
     Examples
@@ -132,7 +138,8 @@ def polar_grid(cladding: Ellipse, core: Ellipse | None, shape: tuple[int, int], 
     >>> rim = Ellipse(50, 50, 30, 30)
     >>> grid = polar_grid(rim, None, (100, 100))
     >>> image = rim.radius_map((100, 100))
-    >>> bool(np.abs(grid.roll(grid.unroll(image)) - image[grid.box]).max() < 0.05)
+    >>> inside = image[grid.box] < 1.25
+    >>> bool(np.abs(grid.roll(grid.unroll(image)) - image[grid.box])[inside].max() < 0.05)
     True
     """
     inner = core if core is not None else cladding.scaled(0.4)
@@ -241,9 +248,7 @@ def _rim_wander(
     return np.asarray(correction, np.float32)
 
 
-def _short_rings(
-    chart: NDArray[np.float32], model: NDArray[np.float32], half: int
-) -> NDArray[np.float32]:
+def _short_rings(chart: NDArray[np.float32], model: NDArray[np.float32], half: int) -> NDArray[np.float32]:
     # rings about another centre (a gap, a coating) do not hold still over a whole window: rows that fit
     # much worse than the fibre at large may bend three times as fast
     rest = chart - model

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from endface.imaging.noise import fit_tail
 
+
 @dataclass(frozen=True)
 class LineEvidence:
     """Best line response at every pixel, in standard deviations of the response's own noise.
@@ -46,7 +47,7 @@ def line_evidence(
 ) -> LineEvidence:
     """Score thin lines of any direction through every pixel.
 
-    At orientation t and length L with means c (centre), l and r (side branches `side_px` away) the response is
+    At orientation t and length L with means c (centre), l and r (branches `side_px` away) the response is
     m = (l + r) / 2 - c for dark lines and -m for bright ones, held back to 2.5 x the weaker of the two
     one-sided contrasts so that a step edge does not pass for a line. It is divided by the robust standard
     deviation of m over the pixel's zone at that orientation and length; scan lines or polishing grain of one
@@ -73,7 +74,7 @@ def line_evidence(
 
     References
     ----------
-    S. Mei et al., Sensors 18(5):1408 (2018), section 3.2. The DC-free form, the one-sided guard, the lengths and
+    S. Mei et al., Sensors 18(5):1408 (2018), section 3.2. The DC-free form, the one-sided guard, lengths and
     the noise normalisation are ours.
 
     Examples
@@ -160,23 +161,31 @@ def _sum_line(
 def _shifts(width: int, slope: float) -> NDArray[np.int64]:
     shift = np.empty(width, np.int64)
     for x in range(width):
-        shift[x] = int(math.floor(x * slope + 0.5))
+        shift[x] = math.floor(x * slope + 0.5)
     return shift
 
 
 @njit(cache=True, nogil=True)
 def _sample_responses(
-    image: NDArray[np.float32], zones: NDArray[np.uint8], slope: float, steps: NDArray[np.int64], offset: float
+    image: NDArray[np.float32],
+    zones: NDArray[np.uint8],
+    slope: float,
+    steps: NDArray[np.int64],
+    offset: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     height, width = image.shape
     shift = _shifts(width, slope)
-    side = int(round(offset))
+    side = round(offset)
     first, last = -int(shift.max()), height - int(shift.min())
     every = 12
     n_lines = (last - first) // every + 1
     out = np.empty((len(steps), n_lines * (width // 5 + 1)), np.float32)
     origin = np.empty(out.shape[1], np.uint8)
-    centre, left, right = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    centre, left, right = (
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+    )
     count = 0
     for k in range(len(steps)):
         count = 0
@@ -209,7 +218,7 @@ def _score_orientation(
 ) -> None:
     height, width = image.shape
     shift = _shifts(width, slope)
-    side = int(round(offset))
+    side = round(offset)
     ring = 2 * side + 1
     sums = np.zeros((len(steps), ring, width), np.float32)
     first, last = -int(shift.max()), height - int(shift.min())

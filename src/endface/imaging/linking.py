@@ -55,7 +55,9 @@ def describe_piece(mask: NDArray[np.bool_], *, x_px: int = 0, y_px: int = 0) -> 
     length = high - low + 1.0
     # a curved piece points elsewhere at each end: take the direction of its outer third
     ends, outward = np.empty((2, 2)), np.empty((2, 2))
-    for k, (inside, sign) in enumerate(((along <= low + length / 3, -1.0), (along >= high - length / 3, 1.0))):
+    for k, (inside, sign) in enumerate(
+        ((along <= low + length / 3, -1.0), (along >= high - length / 3, 1.0))
+    ):
         third = points[inside]
         tip = third[np.abs(along[inside] - (low if sign < 0 else high)) <= 1.5].mean(axis=0)
         inner = third.mean(axis=0)
@@ -100,7 +102,9 @@ def link_pieces(
             i = int(parent[i])
         return i
 
-    slender = [i for i, p in enumerate(pieces) if p.length_px >= min_slenderness * p.width_px and p.length_px >= 8]
+    slender = [
+        i for i, p in enumerate(pieces) if p.length_px >= min_slenderness * p.width_px and p.length_px >= 8
+    ]
     cosine = np.cos(np.deg2rad(max_angle_deg))
     for a, i in enumerate(slender):
         for j in slender[a + 1 :]:
@@ -117,7 +121,9 @@ def _continue_each_other(first: Piece, second: Piece, max_gap_px: float, cosine:
         for q in range(2):
             gap = second.ends[q] - first.ends[p]
             distance = float(np.hypot(*gap))
-            if distance > reach or max(first.width_px, second.width_px) > 4 * min(first.width_px, second.width_px):
+            if distance > reach or max(first.width_px, second.width_px) > 4 * min(
+                first.width_px, second.width_px
+            ):
                 continue
             # ends that overlap by a few pixels have no gap to look along: compare directions only
             along = gap / distance if distance > 4 else first.outward[p]

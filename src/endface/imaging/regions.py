@@ -72,7 +72,7 @@ def region_evidence(
     total = np.zeros(residual.shape, np.float32)
     sign = np.zeros(residual.shape, np.int8)
     for scale, threshold in zip(scales_px, thresholds, strict=True):
-        smooth = cv2.GaussianBlur(residual, (0, 0), scale)
+        smooth = np.asarray(cv2.GaussianBlur(residual, (0, 0), scale), np.float32)
         score, clean = standardize(smooth / noise(smooth), mask, block_px=max(32, 16 * round(scale)))
         normal = _normal_scores(score, zones, clean)
         for polarity in (-1, 1):
@@ -107,30 +107,28 @@ def _spots(
     reach = int(np.ceil(3 * scale_px)) * 2 + 3
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     top = cv2.dilate(values, disc)
-    peak_score = cv2.dilate(score, disc)
+    peak_score = np.asarray(cv2.dilate(score, disc), np.float32)
     body = (values >= _OUTLINE_SHARE * top) & (score > 0.3 * threshold) & (peak_score >= threshold)
     seeds = body & (score >= threshold)
     n, labels = cv2.connectedComponents(body.astype(np.uint8), connectivity=8)
-    keep = np.zeros(n, np.uint8)
+    keep: NDArray[np.uint8] = np.zeros(n, np.uint8)
     keep[labels[seeds]] = 1
     keep[0] = 0
-    return keep[labels], peak_score
+    return np.asarray(keep[labels]), peak_score
 
 
 def _new_components(spots: NDArray[np.uint8], found: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if not found.any():
         return spots
     n, labels = cv2.connectedComponents(spots, connectivity=8)
-    fresh = np.ones(n, np.uint8)
+    fresh: NDArray[np.uint8] = np.ones(n, np.uint8)
     touched = cv2.dilate(found, np.ones((5, 5), np.uint8)).astype(bool)
     fresh[labels[touched]] = 0
     fresh[0] = 0
-    return fresh[labels]
+    return np.asarray(fresh[labels])
 
 
-def _collect(
-    found: NDArray[np.uint8], total: NDArray[np.float32], sign: NDArray[np.int8]
-) -> RegionEvidence:
+def _collect(found: NDArray[np.uint8], total: NDArray[np.float32], sign: NDArray[np.int8]) -> RegionEvidence:
     labels = np.zeros(found.shape, np.int32)
     count = 0
     for polarity in (-1, 1):

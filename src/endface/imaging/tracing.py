@@ -77,7 +77,9 @@ def trace_lines(
     for row, col in seeds:
         if _is_taken(taken, taken_angle, row, col, angle_index[row, col], n_orientations):
             continue
-        path, values = _trace(padded, angle_index, taken, taken_angle, row, col, n_orientations, low, max_gap_px)
+        path, values = _trace(
+            padded, angle_index, taken, taken_angle, row, col, n_orientations, low, max_gap_px
+        )
         _take(taken, taken_angle, angle_index, path, 3)
         line = TracedLine(path, values)
         if line.length_px >= min_length_px:
@@ -259,13 +261,15 @@ def profile_contrast(
     return np.asarray(np.sign(mean) * np.minimum(np.abs(mean), 2.5 * weaker), np.float32)
 
 
-def contrast_noise(image: NDArray[np.float32], zones: NDArray[np.uint8], *, side_px: float) -> NDArray[np.float32]:
+def contrast_noise(
+    image: NDArray[np.float32], zones: NDArray[np.uint8], *, side_px: float
+) -> NDArray[np.float32]:
     """Return the robust standard deviation of `profile_contrast` on empty ground, per zone, as (H, W)."""
     reach = round(side_px)
     noise = np.ones(image.shape, np.float32)
     pad = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REFLECT)
     height, width = image.shape
-    upright = image - 0.5 * (pad[: height, reach:-reach] + pad[2 * reach :, reach:-reach])
+    upright = image - 0.5 * (pad[:height, reach:-reach] + pad[2 * reach :, reach:-reach])
     lying = image - 0.5 * (pad[reach:-reach, :width] + pad[reach:-reach, 2 * reach :])
     for zone in range(1, int(zones.max()) + 1):
         inside = zones == zone
@@ -280,7 +284,9 @@ def _smooth_path(points: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(uniform_filter1d(points, 7, axis=0, mode="nearest"), np.float32)
 
 
-def _recentre(points: NDArray[np.float32], bright: NDArray[np.float32], *, reach_px: int = 3) -> NDArray[np.float32]:
+def _recentre(
+    points: NDArray[np.float32], bright: NDArray[np.float32], *, reach_px: int = 3
+) -> NDArray[np.float32]:
     """Move a path sideways onto the crest of the line it follows, by at most `reach_px`."""
     if len(points) < 7:
         return points
