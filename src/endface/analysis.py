@@ -57,7 +57,7 @@ def locate(image: FrameArray, settings: Settings) -> Zones:
 def detect(image: FrameArray, zones: Zones, settings: Settings) -> tuple[Defect, ...]:
     """Find the defects of an image as the settings say; no two share a pixel, boxes are tight.
 
-    Where a fibre was looked for and is not there, the picture is of something else and has no defects to count.
+    Where a fibre was looked for and is not there, the picture shows something else: no defects are counted.
     """
     if not zones.found and settings.surface == "fiber":
         return ()
