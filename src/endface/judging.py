@@ -160,7 +160,7 @@ def image_row(record: Record, defects: pl.DataFrame, verdict: Verdict) -> dict[s
         "image_id": record.image_id,
         **{name: value for name, value in record.row.items() if name != "not_found_reason"},
         "pass_fail": str(verdict.decision),
-        "fail_reason": verdict.reason,
+        "fail_reason": "" if verdict.decision is Decision.PASS else verdict.reason,
         "profile": verdict.profile,
         **{kind.label: kind.label in present for kind in DefectClass if kind},
         "primary_defect": worst["type"][0] if worst.height else None,

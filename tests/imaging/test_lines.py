@@ -122,7 +122,7 @@ def test_noise_alone_stays_below_the_thresholds():
         image = cv2.GaussianBlur(noise((256, 256), seed), (0, 0), 0.8)
         evidence = line_evidence(image)
         assert max(evidence.dark.max(), evidence.bright.max()) < 5.9
-        assert evidence.n_tests == 256 * 256 * 36
+        assert evidence.n_tests == 256 * 256 * 36 * 3 * 2  # places, directions, lengths, signs
 
 
 def test_each_zone_is_judged_by_its_own_noise():

@@ -19,8 +19,8 @@ from endface.imaging.tracing import TracedLine, confirm_line, contrast_noise, tr
 
 # Sums over many pixels are significant at contrasts no inspector could see; shading and soft patches below
 # these contrasts, in standard deviations of the noise of one pixel, are not counted as defects.
-_VISIBLE_SPOT = 1.6
-_VISIBLE_LINE = 0.7
+_VISIBLE_SPOT = 1.8
+_VISIBLE_LINE = 0.8
 _GLINT = 10.0
 
 
@@ -54,7 +54,7 @@ def _detect_regions(residual: Residual, zones: Zones, *, epsilon: float) -> list
         polarity = int(evidence.polarity[number])
         # light catches on a rim: weak bright spots there are glints
         glint = polarity > 0 and score < _GLINT and _near_rim(zones, box)
-        if contrast < _VISIBLE_SPOT or glint:
+        if contrast < _VISIBLE_SPOT or glint or score < -np.log10(epsilon):
             continue
         found.append(
             Defect(

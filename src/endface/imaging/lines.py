@@ -120,7 +120,7 @@ def line_evidence(
         np.copyto(angles, other_angles, where=better)
     tail = fit_tail(np.concatenate(pool), max_slope=0.1)
     dark, bright = tail.normal_score(dark), tail.normal_score(bright)
-    n_tests = int(np.count_nonzero(zone_map)) * n_orientations
+    n_tests = int(np.count_nonzero(zone_map)) * n_orientations * len(lengths) * 2
     return LineEvidence(dark, bright, dark_angle, bright_angle, n_orientations, n_tests)
 
 
