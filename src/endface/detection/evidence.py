@@ -31,13 +31,16 @@ def detect_by_evidence(
     residual = remove_structure(image, zones)
     if not residual.mask.any():
         return ()
-    spots = _detect_regions(residual, zones, epsilon=epsilon)
-    lines = _detect_lines(residual, zones, spots, epsilon=epsilon)
+    sigma, quiet = residual.noise(residual.gray)
+    spots = _detect_regions(residual, sigma, zones, epsilon=epsilon)
+    lines = _detect_lines(residual, sigma, quiet, zones, spots, epsilon=epsilon)
     chips = detect_rim_chips(image, zones, epsilon=epsilon / 2)
     return merge_findings(spots, lines, chips, zones.shape)
 
 
-def _detect_regions(residual: Residual, zones: Zones, *, epsilon: float) -> list[Defect]:
+def _detect_regions(
+    residual: Residual, sigma: NDArray[np.float32], zones: Zones, *, epsilon: float
+) -> list[Defect]:
     scales = (0.8, 1.6, 3.2)
     area = np.count_nonzero(residual.mask)
     n_tests = np.maximum(2 * len(scales) * area / (2 * np.pi * np.square(scales)), 1)
@@ -45,7 +48,6 @@ def _detect_regions(residual: Residual, zones: Zones, *, epsilon: float) -> list
     evidence = region_evidence(
         residual.gray, lambda x: residual.noise(x)[0], residual.zones, thresholds=thresholds, scales_px=scales
     )
-    sigma = residual.noise(residual.gray)[0]
     found = []
     for number, box in _boxes(evidence.labels):
         inside = evidence.labels[box] == number
@@ -81,9 +83,16 @@ def _boxes(labels: NDArray[np.int32]) -> list[tuple[int, tuple[slice, slice]]]:
     return [(i, (box[0], box[1])) for i, box in found if box is not None]
 
 
-def _detect_lines(residual: Residual, zones: Zones, spots: list[Defect], *, epsilon: float) -> list[Defect]:
+def _detect_lines(
+    residual: Residual,
+    sigma: NDArray[np.float32],
+    quiet: NDArray[np.float32],
+    zones: Zones,
+    spots: list[Defect],
+    *,
+    epsilon: float,
+) -> list[Defect]:
     side_px = 3.0
-    sigma, quiet = residual.noise(residual.gray)
     z = residual.gray / sigma
     # a line gathers what neighbouring pixels share, so its noise is that of the smoothed image
     smooth = np.asarray(cv2.GaussianBlur(z, (0, 0), 1.6), np.float32)
@@ -102,7 +111,7 @@ def _detect_lines(residual: Residual, zones: Zones, spots: list[Defect], *, epsi
         (-1, evidence.dark, evidence.dark_angle),
         (1, evidence.bright, evidence.bright_angle),
     ):
-        _veto_tangents(score, angles, veto)
+        _veto_tangents(score, angles, veto, evidence.n_orientations)
         traced = trace_lines(
             score, angles, n_orientations=evidence.n_orientations, high=high, low=0.55 * high
         )
@@ -165,12 +174,13 @@ def _veto_tangents(
     score: NDArray[np.float32],
     angles: NDArray[np.uint8],
     veto: tuple[NDArray[np.bool_], NDArray[np.int16]] | None,
+    n: int,
 ) -> None:
     if veto is None:
         return
     rim, tangent = veto
     gap = np.abs(angles[rim].astype(np.int16) - tangent[rim])
-    gap = np.minimum(gap, 36 - gap)
+    gap = np.minimum(gap, n - gap)
     values = score[rim]
     values[gap <= 5] = 0
     score[rim] = values
@@ -178,16 +188,16 @@ def _veto_tangents(
 
 def _line_defect(line: TracedLine, residual: Residual, polarity: int, evidence: LineEvidence) -> Defect:
     points = np.round(line.points).astype(np.int32)
-    canvas = np.zeros(residual.gray.shape, np.uint8)
-    cv2.polylines(canvas, [points], False, 1, thickness=3)
-    x_px, y_px, width, height = cv2.boundingRect(points + 0)
-    left, top = max(x_px - 2, 0), max(y_px - 2, 0)
-    near = canvas[top : y_px + height + 2, left : x_px + width + 2]
+    height, width = residual.gray.shape
+    left, top = np.maximum(points.min(axis=0) - 2, 0)
+    right, bottom = np.minimum(points.max(axis=0) + 3, [width, height])
+    near = np.zeros((bottom - top, right - left), np.uint8)
+    cv2.polylines(near, [points - [left, top]], False, 1, thickness=3)
     x_px, y_px, width, height = cv2.boundingRect(near)
     return Defect(
         mask=near[y_px : y_px + height, x_px : x_px + width].astype(bool),
-        x_px=left + x_px,
-        y_px=top + y_px,
+        x_px=int(left) + x_px,
+        y_px=int(top) + y_px,
         detector="line",
         score=significance(float(line.scores.max()), n_tests=evidence.n_tests),
         polarity=polarity,
