@@ -6,7 +6,7 @@ Nothing heavy is imported before a command needs it, so that `endface --help` an
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -189,6 +189,50 @@ def evaluate_command(
             raise typer.Exit(EXIT_SOME_FAILED)
 
 
+@app.command("repeatability")
+def repeatability_command(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for the figures.")],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="[IMAGE...]", help="Images, folders or globs to copy.")
+    ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Pictures of the same face: columns image and group.")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Copies of each of the seven kinds.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same copies.")] = 0,
+    config: Config = None,
+    profile: Profile = None,
+    jobs: Jobs = None,
+    assignments: Assignments = None,
+    debug: Debug = False,
+) -> None:
+    """Measure whether verdicts, counts and sizes stay when an image is moved, turned, lit otherwise."""
+    with _readable_errors(debug=debug):
+        from endface.config import load_settings
+
+        settings = load_settings(config, _overrides(assignments, {"grading.profile": profile})).settings
+        from endface.evaluation.repeat_tables import in_tables
+        from endface.evaluation.repeatability import repeatability
+
+        with _progress() as show:
+            found = repeatability(
+                inputs or (),
+                out,
+                groups=groups,
+                settings=settings,
+                trials=trials,
+                seed=seed,
+                jobs=jobs,
+                progress=show,
+            )
+        _print_tables(in_tables(found))
+        print(f"repeatability: {out / 'repeatability.html'}")
+        for item in found.unread:
+            _complain(f"failed: {item.error}\n  hint: {item.hint}")
+        if found.unread:
+            raise typer.Exit(EXIT_SOME_FAILED)
+
+
 @bench.command("detectors")
 def bench_detectors_command(
     rendered: Annotated[int, typer.Option(min=1, metavar="N", help="How many rendered images.")] = 24,
@@ -305,6 +349,21 @@ def _progress() -> Iterator[Progress]:
             bars.update(tasks[stage], completed=done, rate=f"{speed:.1f}/s" if speed else "")
 
         yield show
+
+
+def _print_tables(tables: Iterable[tuple[str, Sequence[str], Sequence[Sequence[str]]]]) -> None:
+    """Print (title, headings, rows) as tables, numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for title, headings, rows in tables:
+        table = Table(title=title, title_justify="left")
+        for number, heading in enumerate(headings):
+            table.add_column(heading, justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
 
 
 def _finish(summary: RunSummary, *, report: bool, fail_on: str | None) -> None:
