@@ -33,9 +33,10 @@ from endface.store import (
     read_png,
     read_record,
     write_bytes,
-    write_colour,
     write_gray,
     write_maps,
+    write_numbers,
+    write_overlay,
     write_palette,
     write_record,
     zones_from_record,
@@ -133,7 +134,7 @@ def analyse_file(task: AnalyseTask) -> Outcome:
         write_gray(folder.image(source.image_id), sample.image)
         write_palette(folder.mask(source.image_id, "zones"), zones.anatomy, kind="anatomy")
         write_palette(folder.mask(source.image_id, "iec"), measures.iec, kind="iec")
-        write_gray(folder.mask(source.image_id, "instances"), instance_map(defects, zones.shape))
+        write_numbers(folder.mask(source.image_id, "instances"), instance_map(defects, zones.shape))
         if settings.features.save_maps:
             write_maps(folder.maps(source.image_id), vars(pixel_maps(sample.image, zones)))
         write_record(
@@ -180,7 +181,7 @@ def draw_image(task: DrawTask) -> Outcome:
                 iec=read_png(folder.mask(image_id, "iec")),
                 core_measured=zones.core_source == "measured",
             )
-            write_colour(folder.overlay(image_id), overlay)
+            write_overlay(folder.overlay(image_id), overlay)
         boxes = instance_boxes(instances)
         for number, defect_id, kind, level in task.defects:
             write_gray(folder.patch(defect_id, kind, level), patch(image, boxes.get(number)))

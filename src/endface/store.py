@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -26,8 +25,10 @@ from PIL import Image
 
 from endface.annotation import Calibration, Zones
 from endface.errors import FormatError, SettingsError
-from endface.imaging.draw import PaletteName, palette
+from endface.imaging.draw import LINE_COLOURS, PaletteName, palette
 from endface.imaging.ellipse import Ellipse
+from endface.imaging.indexed import blend_palette, index_picture
+from endface.imaging.png import encode_png
 
 MANIFEST = "run.json"
 _TOP_FILES = (MANIFEST, "failures.csv", "report.html")
@@ -205,22 +206,29 @@ def write_gray(path: Path, image: NDArray[Any]) -> None:
     if image.dtype.kind == "f":
         low, high = float(image.min()), float(image.max())
         image = np.rint((image - low) * (65535.0 / max(high - low, 1e-30))).astype(np.uint16)
-    write_bytes(path, cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+    write_bytes(path, encode_png(image, content="picture"))
 
 
 def write_colour(path: Path, image: NDArray[np.uint8]) -> None:
     """Write an RGB picture as PNG."""
-    bgr = np.ascontiguousarray(image[:, :, ::-1])
-    write_bytes(path, cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+    write_bytes(path, encode_png(image, content="picture"))
+
+
+def write_overlay(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write what `draw_overlay` drew as palette PNG: a third of the size of RGB, and sooner."""
+    codes = index_picture(picture, colours=LINE_COLOURS)
+    write_bytes(path, encode_png(codes, content="picture", palette=blend_palette(LINE_COLOURS)))
+
+
+def write_numbers(path: Path, numbers: NDArray[np.uint16]) -> None:
+    """Write an instance map as gray PNG of 16 bits."""
+    write_bytes(path, encode_png(numbers, content="codes"))
 
 
 def write_palette(path: Path, codes: NDArray[np.uint8], *, kind: PaletteName) -> None:
     """Write a map of codes as palette PNG: viewers show colours, readers get the codes."""
-    image = Image.fromarray(codes)
-    image.putpalette([value for swatch in palette(kind) for value in swatch.rgb])
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=3)
-    write_bytes(path, buffer.getvalue())
+    colours = np.array([swatch.rgb for swatch in palette(kind)], np.uint8)
+    write_bytes(path, encode_png(codes, content="codes", palette=colours))
 
 
 def write_maps(path: Path, maps: Mapping[str, NDArray[Any]]) -> None:

@@ -68,6 +68,8 @@ _PALETTES: dict[PaletteName, tuple[Swatch, ...]] = {
 _ZONE_LINE: Rgb = (60, 205, 155)
 _IEC_LINE: Rgb = (238, 240, 244)
 _IEC_GAP: Rgb = (70, 74, 82)
+#: colours of the lines that `draw_overlay` draws besides near-grays
+LINE_COLOURS: tuple[Rgb, ...] = (*(swatch.rgb for swatch in _PALETTES["defects"][1:]), _ZONE_LINE)
 
 
 def palette(kind: PaletteName = "defects") -> tuple[Swatch, ...]:
@@ -102,15 +104,23 @@ def gray_base(image: NDArray[Any]) -> NDArray[np.uint8]:
     >>> gray_base(np.array([[1000, 1010, 3000, 3000]], np.uint16)).tolist()
     [[0, 1, 255, 255]]
     """
-    pixels = np.asarray(image, np.float32)
     integer = np.issubdtype(image.dtype, np.integer)
     full = float(np.iinfo(image.dtype).max) if integer else 1.0
-    step = max(1, math.isqrt(max(1, pixels.size // 65_000)))
-    low, high = (float(value) for value in np.percentile(pixels[::step, ::step], (0.5, 99.5)))
+    step = max(1, math.isqrt(max(1, image.size // 65_000)))
+    sample = np.asarray(image[::step, ::step], np.float32)
+    low, high = (float(value) for value in np.percentile(sample, (0.5, 99.5)))
     if high <= low:
-        return np.asarray(np.clip(pixels * (255.0 / full), 0, 255), np.uint8)
-    span = max(high - low, 0.05 * high, 8.0 if integer else 0.0)
-    return np.asarray(np.rint(np.clip((pixels - low) * (255.0 / span), 0, 255)), np.uint8)
+        low, scale = 0.0, 255.0 / full
+    else:
+        scale = 255.0 / max(high - low, 0.05 * high, 8.0 if integer else 0.0)
+    if image.dtype != np.uint8:
+        return _stretched(np.asarray(image, np.float32), low, scale)
+    levels = np.arange(256, dtype=np.float32)
+    return np.asarray(cv2.LUT(image, _stretched(levels, low, scale)), np.uint8)
+
+
+def _stretched(pixels: NDArray[np.float32], low: float, scale: float) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(np.clip((pixels - low) * scale, 0, 255)), np.uint8)
 
 
 def draw_overlay(
@@ -173,9 +183,7 @@ def draw_overlay(
     if core is not None:
         _draw_ellipse(canvas, core, _ZONE_LINE, width, dashed=not core_measured)
     _outline_defects(canvas, class_mask, width)
-    found = class_mask > 0
-    canvas[found] = base[found]
-    picture = np.asarray(canvas, np.uint8)
+    picture = np.asarray(cv2.copyTo(base, class_mask, canvas), np.uint8)
     return np.vstack([picture, _legend(picture.shape[1], iec is not None)]) if legend else picture
 
 
@@ -267,13 +275,15 @@ def _draw_ellipse(
 
 
 def _draw_iec(canvas: NDArray[Any], iec: NDArray[np.uint8], cladding: Ellipse, width: int) -> None:
-    radius = cladding.radius_map((iec.shape[0], iec.shape[1]))
     letters = []
     for code, swatch in enumerate(palette("iec")[1:], start=1):
-        if not np.any(iec == code):
+        if not cv2.countNonZero(cv2.inRange(iec, code, code)):
             continue
         # zones are concentric, so the border is one radius, also where the frame cuts it
-        border = cladding.scaled(float(radius[(iec >= 1) & (iec <= code)].max()))
+        inside = cv2.inRange(iec, 1, code)
+        rims, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        x, y = np.concatenate([rim.reshape(-1, 2) for rim in rims]).T
+        border = cladding.scaled(float(cladding.normalized_radius(x, y).max()))
         # dashes of two grays are seen on any ground
         _draw_ellipse(canvas, border, _IEC_LINE, width, dashed=True, gap_rgb=_IEC_GAP)
         letters.append((swatch.name, border))
@@ -300,11 +310,19 @@ def _draw_letter(canvas: NDArray[Any], letter: str, place: tuple[float, float], 
 def _outline_defects(canvas: NDArray[Any], class_mask: NDArray[np.uint8], width: int) -> None:
     gap = 2 + width  # the outline lies outside of it, its seam does not reach the defect
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * gap + 1, 2 * gap + 1))
+    left, top, across, down = cv2.boundingRect(class_mask)
+    if not across:
+        return
+    margin = gap + width + 2
+    left, top, right, bottom = max(left - margin, 0), max(top - margin, 0), left + across, top + down
+    box = class_mask[top : bottom + margin, left : right + margin]
     outlines = []
     for code, swatch in enumerate(palette("defects")[1:], start=1):
-        mask = np.asarray(class_mask == code, np.uint8)
-        if mask.any():
-            contours, _ = cv2.findContours(cv2.dilate(mask, kernel), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        mask = cv2.inRange(box, code, code)
+        if cv2.countNonZero(mask):
+            contours, _ = cv2.findContours(
+                cv2.dilate(mask, kernel), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(left, top)
+            )
             outlines.append((contours, swatch.rgb))
     for contours, rgb in outlines:  # a dark seam first keeps the colour readable on a bright ground
         seam = tuple(channel // 4 for channel in rgb)
