@@ -7,7 +7,7 @@ image of what lies inside. Knows where each pixel went, so that things can be fo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import cv2
@@ -208,7 +208,7 @@ def noise_level(image: NDArray[Any]) -> float:
 
 def _moved(inside: NDArray[np.float32], jitter: Jitter, frame: Frame) -> NDArray[np.float32]:
     """Shift and turn the living part of the frame within itself."""
-    matrix = jitter_matrix(jitter, frame, (0, 0))
+    matrix = jitter_matrix(replace(jitter, quarters=0), frame, inside.shape)
     corner = np.array([frame.box[1].start or 0, frame.box[0].start or 0], np.float64)
     matrix[:, 2] += matrix[:, :2] @ corner - corner
     height, width = inside.shape
