@@ -141,9 +141,9 @@ def quality_flags(
 ) -> tuple[str, ...]:
     """Name what makes an image doubtful, in words a user understands."""
     limits = settings.quality
-    seen = image[zones.valid]
+    seen = image if zones.valid.all() else image[zones.valid]
     flags = [] if zones.found or settings.surface == "plain" else [f"no fibre found: {zones.reason}"]
-    if seen.size and np.mean(seen >= white_level) > limits.saturated_fraction:
+    if seen.size and np.count_nonzero(seen >= white_level) > seen.size * limits.saturated_fraction:
         flags.append("saturated")
     if not seen.size or float(seen.mean()) < limits.dark_level * white_level:
         flags.append("too dark")

@@ -47,24 +47,27 @@ def measure_zones(image: NDArray[np.generic], zones: Zones, defects: tuple[Defec
     gray = np.ascontiguousarray(image, np.float32)
     instances = instance_map(defects, zones.shape)
     steepness = gradient_magnitude(gray)
-    code = zones.anatomy.astype(np.uint8)
-    border = cv2.dilate(code, np.ones((5, 5), np.uint8)) != cv2.erode(code, np.ones((5, 5), np.uint8))
+    code = zones.anatomy * zones.valid.view(np.uint8)  # `OUTSIDE` is 0
+    dirty = np.asarray(cv2.inRange(instances, 1, 65535), np.uint8)
+    border = _zone_borders(zones.anatomy.astype(np.uint8, copy=False))
     smooth = np.asarray(cv2.blur(gray, (5, 5)), np.float32)
     low, high = (float(v) for v in cv2.minMaxLoc(gray)[:2])
     rows = []
     for zone in MEASURED_ZONES:
-        inside = zones.mask(zone) & zones.valid
-        if not inside.any():
+        inside = np.asarray(cv2.inRange(code, int(zone), int(zone)), np.uint8)
+        left, top, width, height = cv2.boundingRect(inside)
+        if not width:
             continue
-        clean = inside & (instances == 0)
-        clean = clean if clean.any() else inside
-        quiet = clean & ~border
-        quiet = quiet if quiet.any() else clean
+        box = (slice(top, top + height), slice(left, left + width))
+        clean = _unless(inside[box], dirty[box])
+        quiet = _unless(clean, border[box])
+        n_covered = cv2.countNonZero(cv2.bitwise_and(inside[box], dirty[box]))
         rows.append(
             {
                 "zone": zone.name.lower(),
-                **_areas(zones, defects, inside, instances),
-                **_grays(gray[clean], smooth[quiet], steepness[quiet], low, high),
+                **_areas(zones, defects, inside, n_covered),
+                **_grays(image[box], clean, low, high),
+                **_quiet_grays(smooth[box], steepness[box], quiet),
                 **_geometry(zones, zone),
             }
         )
@@ -136,36 +139,70 @@ def _worst_by_zone(defects: pl.DataFrame, key: list[str]) -> pl.DataFrame:
 _TYPES = ("scratch", "contamination", "pit_chip", "other")
 
 
-def _areas(
-    zones: Zones, defects: tuple[Defect, ...], inside: NDArray[np.bool_], instances: NDArray[np.uint16]
-) -> dict[str, object]:
+Mask = NDArray[np.uint8]  # 0 and 255, as OpenCV takes it
+
+
+def _zone_borders(code: NDArray[np.uint8]) -> Mask:
+    """Return the pixels closer than 3 px to another zone."""
+    window = np.ones((5, 5), np.uint8)
+    return np.asarray(cv2.compare(cv2.dilate(code, window), cv2.erode(code, window), cv2.CMP_NE), np.uint8)
+
+
+def _unless(mask: Mask, without: Mask) -> Mask:
+    """Return a mask without some pixels, or all of it where nothing would be left."""
+    rest = cv2.subtract(mask, without)
+    return np.asarray(rest, np.uint8) if cv2.countNonZero(rest) else mask
+
+
+def _areas(zones: Zones, defects: tuple[Defect, ...], inside: Mask, covered: int) -> dict[str, object]:
     sy, sx = zones.calibration.spacing_um
-    area = int(np.count_nonzero(inside))
-    covered = int(np.count_nonzero(inside & (instances > 0)))
+    area = cv2.countNonZero(inside)
     return {
         "zone_area_px": area,
         "zone_area_um2": area * sy * sx if zones.calibration.known else None,
         "defect_area_px": covered,
-        "n_defects": sum(bool((inside[defect.box] & defect.mask).any()) for defect in defects),
+        "n_defects": sum(bool(inside[defect.box][defect.mask].any()) for defect in defects),
         "cleanliness": 1.0 - covered / area,
     }
 
 
-def _grays(
-    clean: NDArray[np.float32],
-    smooth: NDArray[np.float32],
-    steepness: NDArray[np.float32],
-    low: float,
-    high: float,
-) -> dict[str, object]:
-    level = float(smooth.mean())
+def _grays(image: NDArray[np.generic], clean: Mask, low: float, high: float) -> dict[str, object]:
+    """Return figures of the clean pixels, from the histogram of the gray levels where they are integers."""
+    if image.dtype == np.uint8 or image.dtype == np.uint16:
+        size = int(high) + 1
+        found = cv2.calcHist([np.ascontiguousarray(image)], [0], clean, [size], [0.0, float(size)])
+        histogram = np.asarray(found, np.float64).ravel()
+        levels = np.flatnonzero(histogram).astype(np.float64)
+        counts = histogram[histogram > 0]
+    else:
+        values, numbers = np.unique(image[clean > 0].astype(np.float32), return_counts=True)
+        levels, counts = values.astype(np.float64), numbers.astype(np.float64)
+    total = counts.sum()
+    mean = float((levels * counts).sum() / total)
     return {
-        "mean_intensity": float(clean.mean()),
-        "std_intensity": float(clean.std()),
-        "median_intensity": float(np.median(clean)),
-        "mean_gradient": float(steepness.mean()),
-        "entropy": histogram_entropy(clean, low=low, high=high),
-        "uniformity": max(0.0, 1.0 - float(smooth.std()) / level) if level > 0 else 0.0,
+        "mean_intensity": mean,
+        "std_intensity": math.sqrt(float(((levels - mean) ** 2 * counts).sum() / total)),
+        "median_intensity": _median(levels, counts),
+        "entropy": histogram_entropy(levels, counts=counts, low=low, high=high),
+    }
+
+
+def _median(levels: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
+    """Return the median of values that occur `counts` times."""
+    ranks = np.cumsum(counts)
+    middle = 0.5 * (ranks[-1] - 1)
+    places = np.searchsorted(ranks, [math.floor(middle), math.ceil(middle)], side="right")
+    return float(levels[places].mean())
+
+
+def _quiet_grays(
+    smooth: NDArray[np.float32], steepness: NDArray[np.float32], quiet: Mask
+) -> dict[str, object]:
+    """Return figures of the clean pixels away from the steps between zones."""
+    mean, spread = (float(value.item()) for value in cv2.meanStdDev(smooth, mask=quiet))
+    return {
+        "mean_gradient": float(cv2.mean(steepness, mask=quiet)[0]),
+        "uniformity": max(0.0, 1.0 - spread / mean) if mean > 0 else 0.0,
     }
 
 

@@ -1,7 +1,7 @@
 """Images as PNG, encoded for what they hold: pictures by entropy coding alone, maps of codes by run lengths.
 
-Matching strings, where PNG encoders spend most of their time, finds nothing in the noise of a microscope image
-and nothing but runs in a mask. Left out, files come out smaller and several times sooner.
+Matching strings, where PNG encoders spend most of their time, finds nothing in the noise of a microscope
+image and nothing but runs in a mask. Left out, files come out smaller and several times sooner.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def encode_png(image: NDArray[Any], *, content: Content, palette: NDArray[np.uin
     rows = np.ascontiguousarray(big_endian).view(np.uint8).reshape(height, -1)
     strategy = zlib.Z_HUFFMAN_ONLY if content == "picture" else zlib.Z_RLE
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, _MEMORY_LEVEL, strategy)
-    packed = packer.compress(_filtered(rows, content, rows.shape[1] // width)) + packer.flush()
+    packed = packer.compress(_filtered(rows, content, rows.shape[1] // width).data) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, 8 * image.dtype.itemsize, kind, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")]
     if palette is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -109,12 +110,22 @@ def gradient_magnitude(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(cv2.magnitude(*gradient(image)), np.float32)
 
 
-def histogram_entropy(values: NDArray[np.float32], *, low: float, high: float, bins: int = 64) -> float:
-    """Return the entropy in bits of a histogram of `bins` bins between two gray levels."""
+def histogram_entropy(
+    values: NDArray[np.floating[Any]],
+    *,
+    low: float,
+    high: float,
+    bins: int = 64,
+    counts: NDArray[np.float64] | None = None,
+) -> float:
+    """Return the entropy in bits of a histogram of `bins` bins between two gray levels.
+
+    `counts` says how often each value occurs; once where not given.
+    """
     if values.size == 0 or high <= low:
         return 0.0
-    counts, _ = np.histogram(np.clip(values, low, high), bins=bins, range=(low, high))
-    share = counts[counts > 0] / values.size
+    filled, _ = np.histogram(np.clip(values, low, high), bins=bins, range=(low, high), weights=counts)
+    share = filled[filled > 0] / filled.sum()
     return float(-(share * np.log2(share)).sum())
 
 
