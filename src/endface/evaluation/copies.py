@@ -92,6 +92,7 @@ class SizeRow:
     is_line: bool
     diameter_um: float | None
     length_um: float | None
+    width_um: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,7 @@ def size_rows(
     image_id: str, first: Look, look: Look, partner: NDArray[np.intp], which: tuple[str, int]
 ) -> list[SizeRow]:
     """Return the sizes that a look gives to the defects of the first one."""
-    columns = look.table.select("type", "diameter_um", "length_um").rows()
+    columns = look.table.select("type", "diameter_um", "length_um", "width_um").rows()
     lines = first.table["is_line"].to_list()
     return [
         SizeRow(image_id, number, *which, columns[other][0], bool(line), *columns[other][1:])

@@ -165,6 +165,7 @@ def size_spreads(sizes: Sequence[SizeRow]) -> list[SpreadRow | None]:
     return [
         spread_row("defect diameter", "um", _by(spots, _defect, "diameter_um").values()),
         spread_row("scratch length", "um", _by(lines, _defect, "length_um").values()),
+        spread_row("scratch width", "um", _by(lines, _defect, "width_um").values()),
     ]
 
 
@@ -182,6 +183,7 @@ def copy_gauges(rows: Sequence[CopyRow], sizes: Sequence[SizeRow]) -> tuple[Gaug
         ("cladding diameter", "um", _crossed(copies, lambda row: row.image_id, "cladding_um")),
         ("defect diameter", "um", _crossed(spots, _defect, "diameter_um")),
         ("scratch length", "um", _crossed(lines, _defect, "length_um")),
+        ("scratch width", "um", _crossed(lines, _defect, "width_um")),
     ]
     return tuple(GaugeRow(name, unit, gauge) for name, unit, gauge in made if gauge is not None)
 
@@ -194,6 +196,7 @@ def face_gauges(rows: Sequence[FaceRow], sizes: Sequence[SizeRow]) -> tuple[Gaug
         ("cladding diameter", "um", _by(rows, lambda row: row.group, "cladding_um")),
         ("defect diameter", "um", _by([row for row in sizes if not row.is_line], _defect, "diameter_um")),
         ("scratch length", "um", _by([row for row in sizes if row.is_line], _defect, "length_um")),
+        ("scratch width", "um", _by([row for row in sizes if row.is_line], _defect, "width_um")),
     ]
     found = [
         (

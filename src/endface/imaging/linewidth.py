@@ -14,7 +14,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-SEGMENT_PX = 12  # profiles are averaged over so much path before they are measured
+SEGMENT_PX = 12  # profiles are averaged over at least so much path before they are measured
+CLEAR = 8.0  # and over more until a peak stands so many times above the profile's noise
+LOBE_END = 0.1  # share of its peak at which a lobe ends where noise does not hide it
 STEP = 0.25  # sampling across the line, in units of the smaller pitch
 
 
@@ -45,8 +47,10 @@ def photometric_width(
     """Measure the width of a line from the profiles across its centre line.
 
     The path is cut into segments; the profiles of a segment are averaged, a straight baseline between both
-    outer ends is removed, and integral / peak of the lobe around the peak is its width. A line narrower
-    than the blur of the microscope measures as wide as the blur (about 2.5 sigma): no method sees below it.
+    outer ends is removed, and integral / peak of the lobe around the peak is its width. The fainter the line,
+    the longer the segments, and the sooner a lobe ends: at twice the noise, half the peak at most, with what
+    is cut off of a Gaussian added. A line narrower than the blur of the microscope measures as wide as the
+    blur (about 2.5 sigma): no method sees below it.
 
     Parameters
     ----------
@@ -71,14 +75,42 @@ def photometric_width(
     3.0
     """
     n_segments = max(1, path_px.shape[0] // SEGMENT_PX)
-    profiles = _profiles(image, path_px, n_segments, float(reach), *spacing)
-    widths, peaks = _lobe_widths(profiles, STEP * min(spacing))
+    profiles = _level(_profiles(image, path_px, n_segments, float(reach), *spacing))
+    together = _segments_needed(profiles)
+    if together > 1:
+        starts = np.arange(0, n_segments - together + 1, together)
+        profiles = np.stack([profiles[start : start + together].mean(axis=0) for start in starts])
+    widths, peaks = _lobe_widths(profiles, STEP * min(spacing), _noise(profiles))
     # where the line fades out or is crossed by another one, its peak says little: such segments do not count
     strong = np.abs(peaks) >= 0.5 * np.median(np.abs(peaks))
     widths, peaks = widths[strong & (peaks != 0)], peaks[strong & (peaks != 0)]
     if widths.size == 0:
         return LineWidth(math.nan, math.nan, 0.0)
     return LineWidth(float(np.median(widths)), float(np.max(widths)), float(np.median(peaks)))
+
+
+def _level(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take the straight line through both outer ends from each profile."""
+    size = profiles.shape[1]
+    outer = max(size // 10, 1)
+    left = np.median(profiles[:, :outer], axis=1, keepdims=True)
+    right = np.median(profiles[:, size - outer :], axis=1, keepdims=True)
+    return np.asarray(profiles - left - (right - left) * np.linspace(0.0, 1.0, size))
+
+
+def _noise(profiles: NDArray[np.float64]) -> float:
+    """Return the standard deviation of levelled profiles on their outer halves, where the line is not."""
+    quarter = max(profiles.shape[1] // 4, 1)
+    outside = np.concatenate([profiles[:, :quarter], profiles[:, -quarter:]], axis=1)
+    return 1.4826 * float(np.median(np.abs(outside)))
+
+
+def _segments_needed(profiles: NDArray[np.float64]) -> int:
+    """Return how many neighbouring segments make a clear profile together; at most all of them."""
+    n_segments, size = profiles.shape
+    middle = np.abs(profiles.mean(axis=0)[size // 4 : size - size // 4])
+    ratio = CLEAR * _noise(profiles) / max(float(middle.max()), 1e-12)
+    return min(max(math.ceil(ratio * ratio), 1), n_segments)
 
 
 @njit(cache=True)
@@ -116,18 +148,15 @@ def _profiles(image, path, n_segments, reach, sy, sx):  # type: ignore[no-untype
 
 
 @njit(cache=True)
-def _lobe_widths(profiles, step):  # type: ignore[no-untyped-def]
-    """Return integral / peak of the lobe around the peak of each profile, and the signed peaks."""
+def _lobe_widths(profiles, step, noise):  # type: ignore[no-untyped-def]
+    """Return integral / peak of the lobe around the peak of each levelled profile, and the signed peaks."""
     n_segments, size = profiles.shape
     widths = np.zeros(n_segments)
     peaks = np.zeros(n_segments)
-    outer = max(size // 10, 1)
     centre = size // 2
     inner = max(size // 4, 1)
     for s in range(n_segments):
-        left = np.median(profiles[s, :outer])
-        right = np.median(profiles[s, size - outer :])
-        profile = profiles[s] - (left + (right - left) * np.arange(size) / (size - 1))
+        profile = profiles[s]
         top = centre
         for t in range(centre - inner, centre + inner + 1):
             if abs(profile[t]) > abs(profile[top]):
@@ -136,12 +165,15 @@ def _lobe_widths(profiles, step):  # type: ignore[no-untyped-def]
         peaks[s] = peak
         if peak == 0.0:
             continue
+        end = min(max(2.0 * noise / abs(peak), LOBE_END), 0.5)
         total = 1.0
         for direction in (-1, 1):
             t = top + direction
-            # the lobe ends where it has fallen to a tenth: beyond is noise or the other side of a relief
-            while 0 <= t < size and profile[t] / peak > 0.1:
+            # beyond the lobe's end is noise or the other side of a relief
+            while 0 <= t < size and profile[t] / peak > end:
                 total += profile[t] / peak
                 t += direction
-        widths[s] = total * step
+        # the share of a Gaussian that lies above a level is erf(sqrt(-ln level))
+        kept = math.erf(math.sqrt(-math.log(end))) / math.erf(math.sqrt(-math.log(LOBE_END)))
+        widths[s] = total * step / kept
     return widths, peaks
