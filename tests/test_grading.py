@@ -142,6 +142,17 @@ def test_uncertainty_is_that_of_the_coarser_axis_times_the_coverage_factor():
     assert judge(near, um_per_px=(0.2, 0.6), size_uncertainty_px=0.5, coverage_factor=0.5).decision == PASS
 
 
+def test_the_width_of_a_faint_scratch_is_as_uncertain_as_the_table_says():
+    rows = table(("B", "scratch", 3.6)).with_columns(width_sd_um=pl.lit(0.2))
+    assert judge(rows).decision == FAIL
+    doubtful = judge(rows.with_columns(width_sd_um=pl.lit(0.4)))
+    assert doubtful.decision == MARGINAL
+    assert "as few as 0 possible: sizes are good to +-0.8 um" in doubtful.reason
+    # it says nothing of other defects
+    spot = table(("B", "defect", 5.5)).with_columns(width_sd_um=pl.lit(9.0))
+    assert judge(spot).decision == FAIL
+
+
 def test_failing_for_sure_without_knowing_by_which_rule():
     # five are surely of 2 to 5 um, and the sixth breaks either that limit or the one over 5 um
     verdict = judge([("B", "defect", 3.5)] * 5 + [("B", "defect", 5.05)], size_uncertainty_px=0.3)

@@ -73,9 +73,10 @@ def grade(
     ----------
     table : polars.DataFrame
         One row per defect with `type`, `diameter_um`, `width_um` and the column that `zone_crossing`
-        needs. Sizes that are null are taken as unknown: anything above 0. `polarity` (-1 dark),
-        `centroid_x_px`, `centroid_y_px`, `length_um` and `orientation_deg` serve the rules on dark and
-        crossed scratches.
+        needs. Sizes that are null are taken as unknown: anything above 0. `width_sd_um` is the
+        standard uncertainty of a scratch's width that comes on top of `size_uncertainty_px`, none where it
+        is missing. `polarity` (-1 dark), `centroid_x_px`, `centroid_y_px`, `length_um` and
+        `orientation_deg` serve the rules on dark and crossed scratches.
     profile : Profile
         From `load_profile`.
     found : bool
@@ -127,11 +128,18 @@ def grade(
     pitch = max(um_per_px) if um_per_px is not None else None
     blurred = focus_score is not None and focus_score < min_focus_score
     margin = coverage_factor * size_uncertainty_px * pitch if pitch is not None else math.inf
-    things = _things(table, profile, zone_crossing, margin=margin, shrink=BLUR_SHRINK if blurred else 1.0)
+    things = _things(
+        table,
+        profile,
+        zone_crossing,
+        margin=margin,
+        coverage=coverage_factor,
+        shrink=BLUR_SHRINK if blurred else 1.0,
+    )
     crossed = np.zeros(len(things.types), np.bool_)
     if profile.crossed_scratches_fail and um_per_px is not None:
         crossed = crossing_scratches(table, um_per_px=um_per_px)
-    judged = [_judge_zone(zone, rules, things, profile, margin, crossed) for zone, rules in profile.judged]
+    judged = [_judge_zone(zone, rules, things, profile, crossed) for zone, rules in profile.judged]
     doubts = _doubts(profile, pitch)
     if blurred:
         doubts.append(f"out of focus (focus score {focus_score:.2f}, at least {min_focus_score:.2f} needed)")
@@ -155,18 +163,28 @@ def _doubts(profile: Profile, pitch: float | None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Things:
-    """Defects as the rules see them; sizes in um are the width of scratches, else the diameter."""
+    """Defects as the rules see them; sizes in um are the width of scratches, else the diameter.
+
+    A size lies between `low` and `high`: within `margin` of what was measured.
+    """
 
     zones: list[frozenset[str]]
     types: list[str]
     size: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    margin: NDArray[np.float64]
     dark: NDArray[np.bool_]
 
 
 def _things(
-    table: pl.DataFrame, profile: Profile, zone_crossing: ZoneCrossing, *, margin: float, shrink: float
+    table: pl.DataFrame,
+    profile: Profile,
+    zone_crossing: ZoneCrossing,
+    *,
+    margin: float,
+    coverage: float,
+    shrink: float,
 ) -> _Things:
     """Return the defects with the interval each size lies in."""
     column = _ZONE_COLUMN[zone_crossing]
@@ -188,11 +206,13 @@ def _things(
     scratch = np.array([name == "scratch" for name in types], np.bool_)
     size = np.where(scratch, sizes["width"].to_numpy(), sizes["diameter"].to_numpy()).astype(np.float64)
     known = np.isfinite(size)
-    low = np.where(known, size * shrink - margin, 0.0)
-    high = np.where(known, size + margin, math.inf)
+    noise = table.select(numbers(table, "width_sd_um")).to_series().fill_null(0.0).to_numpy()
+    margins = np.hypot(margin, np.where(scratch, coverage * noise, 0.0))
+    low = np.where(known, size * shrink - margins, 0.0)
+    high = np.where(known, size + margins, math.inf)
     polarity = table.select(numbers(table, "polarity")).to_series().fill_null(0.0).to_numpy()
     dark = np.broadcast_to(polarity < 0, len(types))
-    return _Things(zones, types, size, np.maximum(low, _TINY_UM), high, dark)
+    return _Things(zones, types, size, np.maximum(low, _TINY_UM), high, margins, dark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +230,6 @@ def _judge_zone(
     rules: ZoneRules,
     things: _Things,
     profile: Profile,
-    margin: float,
     crossed: NDArray[np.bool_],
 ) -> _Judged:
     """Judge all lists of rules of one zone."""
@@ -227,6 +246,7 @@ def _judge_zone(
         picked = inside & members[kind]
         part = judge_bins(bins, things.low[picked], things.size[picked], things.high[picked])
         decisions.append(part.decision)
+        margin = float(np.max(things.margin[picked], initial=0.0))
         for rule, tally in zip(bins, part.tallies, strict=True):
             outcomes.append(
                 RuleOutcome(zone, kind, rule.words(kind), tally.count, rule.limit, tally.decision)

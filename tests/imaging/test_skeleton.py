@@ -116,3 +116,25 @@ def test_width_does_not_depend_on_gain_and_offset() -> None:
     two = photometric_width((7 + 300 * share).astype(np.float32), path, reach=9)
     assert two.mean == pytest.approx(one.mean, rel=1e-4)
     assert math.isnan(photometric_width(np.zeros((60, 60), np.float32), path, reach=9).mean)
+
+
+@pytest.mark.parametrize("width", [1.5, 5.0])
+@pytest.mark.parametrize("contrast", [2.0, 5.0])
+def test_widths_of_faint_lines_are_right_on_average_and_know_how_uncertain_they_are(
+    width: float, contrast: float
+) -> None:
+    share = coverage((70, 90), 20, 60, width, spacing=(1, 1))
+    path = trace(share >= 0.5).path_px
+    clear = photometric_width((100 - contrast * share).astype(np.float32), path, reach=13)
+    assert clear.sd == pytest.approx(0, abs=0.01)
+    rng = np.random.default_rng(4)
+    faint = [
+        photometric_width(
+            (100 - contrast * share + rng.normal(0, 2, share.shape)).astype(np.float32), path, reach=13
+        )
+        for _ in range(60)
+    ]
+    widths = np.array([seen.mean for seen in faint])
+    assert np.median(widths) == pytest.approx(clear.mean, abs=0.4)
+    spread = 1.4826 * np.median(np.abs(widths - np.median(widths)))
+    assert 0.5 < spread / np.median([seen.sd for seen in faint]) < 2.0

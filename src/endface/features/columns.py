@@ -42,6 +42,9 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
     Column("line_width_px", "float", "px", "same in pixels of the mean pitch (`width_px` is the box)"),
     Column("max_width_um", "float", "um", "largest width"),
     Column("max_line_width_px", "float", "px", "same in pixels of the mean pitch"),
+    Column(
+        "width_sd_um", "float", "um", "noise's part of the standard uncertainty of `width_um`; 0 for spots"
+    ),
     Column("orientation_deg", "float", "deg", "major axis, 0 along x, counter-clockwise, in [0, 180)"),
     Column("straightness", "float", "", "distance of the ends over the length: 1 straight, 0 closed"),
     Column("tortuosity", "float", "rad", "sum of the absolute turning angles along the centre line"),

@@ -182,6 +182,7 @@ def _zones_touched(
 def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict[str, object]:
     is_line = line.length >= LINE_SLENDERNESS * line.mean_width
     length, width, widest = shape.major, shape.minor, line.max_width
+    width_sd = 0.0
     length_px = shape.major / scene.pitch
     if is_line:
         length, length_px = line.length, line.length_px
@@ -194,6 +195,7 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         )
         known = not math.isnan(seen.mean)
         width, widest = (seen.mean, seen.maximum) if known else (line.mean_width, line.max_width)
+        width_sd = seen.sd if known else 0.0
     return {
         "area_px": shape.area_px,
         "area_um2": scene.um(shape.area),
@@ -205,6 +207,7 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         "line_width_px": width / scene.pitch,
         "max_width_um": scene.um(max(widest, width)),
         "max_line_width_px": max(widest, width) / scene.pitch,
+        "width_sd_um": scene.um(width_sd),
         "is_line": is_line,
     }
 

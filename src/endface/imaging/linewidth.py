@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 SEGMENT_PX = 12  # profiles are averaged over at least so much path before they are measured
 CLEAR = 8.0  # and over more until a peak stands so many times above the profile's noise
 LOBE_END = 0.1  # share of its peak at which a lobe ends where noise does not hide it
+# relative error of a Gaussian's width by that of its peak: both flanks at half height, and the peak itself
+_NOISE_TO_WIDTH = math.hypot(1.0, math.sqrt(2.0) / 1.477)
 STEP = 0.25  # sampling across the line, in units of the smaller pitch
 
 
@@ -30,11 +32,14 @@ class LineWidth:
         Median and largest of the widths of all segments.
     peak_gray : float
         Median peak contrast, signed: negative for a dark line.
+    sd : float
+        Standard uncertainty of `mean` that comes from the image's noise.
     """
 
     mean: float
     maximum: float
     peak_gray: float
+    sd: float
 
 
 def photometric_width(
@@ -80,13 +85,16 @@ def photometric_width(
     if together > 1:
         starts = np.arange(0, n_segments - together + 1, together)
         profiles = np.stack([profiles[start : start + together].mean(axis=0) for start in starts])
-    widths, peaks = _lobe_widths(profiles, STEP * min(spacing), _noise(profiles))
+    noise = _noise(profiles)
+    widths, peaks = _lobe_widths(profiles, STEP * min(spacing), noise)
     # where the line fades out or is crossed by another one, its peak says little: such segments do not count
     strong = np.abs(peaks) >= 0.5 * np.median(np.abs(peaks))
     widths, peaks = widths[strong & (peaks != 0)], peaks[strong & (peaks != 0)]
     if widths.size == 0:
-        return LineWidth(math.nan, math.nan, 0.0)
-    return LineWidth(float(np.median(widths)), float(np.max(widths)), float(np.median(peaks)))
+        return LineWidth(math.nan, math.nan, 0.0, math.nan)
+    mean, peak = float(np.median(widths)), float(np.median(peaks))
+    sd = _NOISE_TO_WIDTH * mean * noise / abs(peak) / math.sqrt(widths.size)
+    return LineWidth(mean, float(np.max(widths)), peak, sd)
 
 
 def _level(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -110,7 +118,7 @@ def _segments_needed(profiles: NDArray[np.float64]) -> int:
     n_segments, size = profiles.shape
     middle = np.abs(profiles.mean(axis=0)[size // 4 : size - size // 4])
     ratio = CLEAR * _noise(profiles) / max(float(middle.max()), 1e-12)
-    return min(max(math.ceil(ratio * ratio), 1), n_segments)
+    return int(min(max(math.ceil(ratio * ratio), 1), n_segments))
 
 
 @njit(cache=True)
