@@ -6,37 +6,47 @@ one place where an unforeseen error is caught, so that one bad image never stops
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from endface.analysis import detect, iec_of, locate, measure, profile_for, profile_name
-from endface.annotation import DefectClass, IecZone, instance_map
+from endface.annotation import IecZone, instance_map
 from endface.config import Settings, fingerprint
+from endface.drawing import (
+    DrawTask,
+    Pixels,
+    draw,
+    drawing_key,
+    drawn_files,
+    instance_boxes,
+    named_alone,
+    read_note,
+)
 from endface.errors import EndfaceError
+from endface.faces import chart_of
 from endface.features import pixel_maps
-from endface.imaging.draw import draw_overlay
 from endface.inputs import InputImage
 from endface.samples import decode_sample, read_bytes
 from endface.store import (
     Record,
     RunFolder,
+    forget_batch,
     is_finished,
     read_json,
     read_png,
     read_record,
-    write_bytes,
     write_gray,
     write_maps,
     write_numbers,
-    write_overlay,
     write_palette,
     write_record,
     zones_from_record,
@@ -44,6 +54,7 @@ from endface.store import (
 )
 
 _log = logging.getLogger(__name__)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +96,6 @@ class AnalyseTask:
 
 
 @dataclass(frozen=True, slots=True)
-class DrawTask:
-    """Write what depends on names and severity: class mask, overlay, patches."""
-
-    image: str
-    image_id: str
-    folder: RunFolder
-    settings: Settings
-    defects: tuple[tuple[int, str, str, str], ...]
-    """instance, defect_id, type and severity level of each defect"""
-
-
-@dataclass(frozen=True, slots=True)
 class RezoneTask:
     """Give the IEC zones of another profile to one finished image."""
 
@@ -110,15 +109,17 @@ class RezoneTask:
 def analyse_file(task: AnalyseTask) -> Outcome:
     """Analyse one image file unless its record says that it is done."""
     source, folder, settings = task.source, task.folder, task.settings
-    stage = _Stage()
+    stage = Stage()
+    _keep_freed_memory()
 
     def work() -> Outcome:
         data = read_bytes(source.path)
         digest = stage.digest = hashlib.sha256(data).hexdigest()
         key = record_key(digest, task.basis)
-        if is_finished(folder, source.image_id, key):
+        if is_finished(folder, source.image_id, key) and folder.chart(source.image_id).is_file():
             return Outcome(digest, reused=True)
         folder.record(source.image_id).unlink(missing_ok=True)
+        forget_batch(folder, source.image_id)
         sample = decode_sample(
             data, source=source.path.name, max_megapixels=settings.max_megapixels, max_frames=1
         )
@@ -131,10 +132,12 @@ def analyse_file(task: AnalyseTask) -> Outcome:
             sample.image, zones, defects, settings, white_level=sample.white_level, notes=sample.notes
         )
         stage.name = "write"
+        instances = instance_map(defects, zones.shape)
         write_gray(folder.image(source.image_id), sample.image)
         write_palette(folder.mask(source.image_id, "zones"), zones.anatomy, kind="anatomy")
         write_palette(folder.mask(source.image_id, "iec"), measures.iec, kind="iec")
-        write_numbers(folder.mask(source.image_id, "instances"), instance_map(defects, zones.shape))
+        write_numbers(folder.mask(source.image_id, "instances"), instances)
+        write_gray(folder.chart(source.image_id), chart_of(sample.image, zones))
         if settings.features.save_maps:
             write_maps(folder.maps(source.image_id), vars(pixel_maps(sample.image, zones)))
         write_record(
@@ -150,50 +153,45 @@ def analyse_file(task: AnalyseTask) -> Outcome:
                 defects=measures.defects,
             ),
         )
+        # while the pixels are at hand: most defects keep the name they would get alone
+        named = named_alone(source.image_id, measures.defects, settings)
+        drawing = DrawTask(source.image, source.image_id, folder, settings, named)
+        draw(drawing, Pixels(sample.image, zones, measures.iec, instances), key)
         return Outcome(digest)
 
-    return _guarded(work, source.image, stage)
+    return guarded(work, source.image, stage)
 
 
 def draw_image(task: DrawTask) -> Outcome:
-    """Write the class mask, the overlay and the patches of one analysed image."""
-    stage = _Stage("draw")
+    """Write the class mask, the overlay and the patches of one image unless they are there already."""
+    stage = Stage("draw")
 
     def work() -> Outcome:
         folder, image_id = task.folder, task.image_id
-        record = read_json(folder.record(image_id))
-        done = fingerprint([record["key"], task.defects, task.settings.output.model_dump(mode="json")])
-        files = drawn_files(task)
-        if _says(folder.drawn(image_id), done) and all(file.is_file() for file in files):
+        settled = folder.batch.record(image_id)
+        record = read_json(settled if settled.is_file() else folder.record(image_id))
+        note = read_note(folder.drawn(image_id))
+        if note[0] == drawing_key(task, record["key"]) and all(file.is_file() for file in drawn_files(task)):
             return Outcome(record["digest"], reused=True)
-        folder.drawn(image_id).unlink(missing_ok=True)
-        image = read_png(folder.image(image_id))
-        instances = read_png(folder.mask(image_id, "instances"))
-        mask = class_mask(instances, {number: kind for number, _, kind, _ in task.defects})
-        write_palette(folder.mask(image_id, "mask"), mask, kind="defects")
-        if task.settings.output.overlays:
-            zones = zones_from_record(record["zones"], read_png(folder.mask(image_id, "zones")))
-            overlay = draw_overlay(
-                image,
-                cladding=zones.cladding,
-                core=zones.core,
-                class_mask=mask,
-                iec=read_png(folder.mask(image_id, "iec")),
-                core_measured=zones.core_source == "measured",
-            )
-            write_overlay(folder.overlay(image_id), overlay)
-        boxes = instance_boxes(instances)
-        for number, defect_id, kind, level in task.defects:
-            write_gray(folder.patch(defect_id, kind, level), patch(image, boxes.get(number)))
-        write_bytes(folder.drawn(image_id), done.encode())
+        pixels = Pixels(
+            read_png(folder.image(image_id)),
+            zones_from_record(record["zones"], read_png(folder.mask(image_id, "zones"))),
+            read_png(folder.mask(image_id, "iec")),
+            read_png(folder.mask(image_id, "instances")),
+        )
+        draw(task, pixels, record["key"])
+        kept = {str(file) for file in drawn_files(task)}
+        for name in note[1:]:
+            if str(folder.root / name) not in kept:
+                (folder.root / name).unlink(missing_ok=True)
         return Outcome(record["digest"])
 
-    return _guarded(work, task.image, stage)
+    return guarded(work, task.image, stage)
 
 
 def rezone_image(task: RezoneTask) -> Outcome:
     """Redraw the IEC map of a finished image for the profile of the settings; pixels are not looked at."""
-    stage = _Stage("grade")
+    stage = Stage("grade")
 
     def work() -> Outcome:
         folder, image_id = task.folder, task.image_id
@@ -205,6 +203,7 @@ def rezone_image(task: RezoneTask) -> Outcome:
         key = record_key(record.digest, task.basis)
         if record.key == key:
             return Outcome(record.digest, reused=True)
+        forget_batch(folder, image_id)
         zones = zones_from_record(record.zones, read_png(folder.mask(image_id, "zones")))
         profile = profile_for(zones, task.settings)
         iec = iec_of(zones, profile)
@@ -215,7 +214,7 @@ def rezone_image(task: RezoneTask) -> Outcome:
         write_record(folder, replace(record, defects=defects, key=key, row=row))
         return Outcome(record.digest)
 
-    return _guarded(work, task.image, stage)
+    return guarded(work, task.image, stage)
 
 
 def record_key(digest: str, basis: str) -> str:
@@ -223,36 +222,13 @@ def record_key(digest: str, basis: str) -> str:
     return fingerprint([digest, basis])
 
 
-def drawn_files(task: DrawTask) -> list[Path]:
-    """Return the files that `draw_image` writes."""
-    files = [task.folder.mask(task.image_id, "mask"), task.folder.drawn(task.image_id)]
-    if task.settings.output.overlays:
-        files.append(task.folder.overlay(task.image_id))
-    return files + [task.folder.patch(name, kind, level) for _, name, kind, level in task.defects]
-
-
 def analysed_files(folder: RunFolder, image_id: str, settings: Settings) -> list[Path]:
     """Return the files that `analyse_file` writes."""
     files = [folder.image(image_id), *(folder.mask(image_id, kind) for kind in ("zones", "iec", "instances"))]
     if settings.features.save_maps:
         files.append(folder.maps(image_id))
-    record = folder.record(image_id)
-    return [*files, record, record.with_name(f"{image_id}.parquet")]
-
-
-def class_mask(instances: NDArray[np.uint16], types: dict[int, str]) -> NDArray[np.uint8]:
-    """Recolour an instance map by class.
-
-    Examples
-    --------
-    >>> class_mask(np.array([[0, 1, 2]], np.uint16), {1: "scratch", 2: "other"})
-    array([[0, 1, 4]], dtype=uint8)
-    """
-    lookup = np.zeros(int(instances.max(initial=0)) + 1, np.uint8)
-    for number, name in types.items():
-        if number < lookup.size:
-            lookup[number] = DefectClass[name.upper()]
-    return lookup[instances]
+    files.append(folder.chart(image_id))
+    return [*files, folder.record(image_id)]
 
 
 def iec_columns(instances: NDArray[np.uint16], iec: NDArray[np.uint8], defects: pl.DataFrame) -> pl.DataFrame:
@@ -271,34 +247,16 @@ def iec_columns(instances: NDArray[np.uint16], iec: NDArray[np.uint8], defects: 
     return defects.with_columns(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row"))
 
 
-def instance_boxes(instances: NDArray[np.uint16]) -> dict[int, tuple[slice, slice]]:
-    """Return the box (rows, cols) of every instance."""
-    from scipy.ndimage import find_objects
-
-    found = enumerate(find_objects(instances), start=1)
-    return {number: (box[0], box[1]) for number, box in found if box is not None}
-
-
-def patch(image: NDArray[Any], box: tuple[slice, slice] | None) -> NDArray[Any]:
-    """Cut a defect out of its image with a margin of a quarter of its size, at least 8 px."""
-    if box is None:
-        return np.zeros((1, 1), image.dtype)
-    sides = []
-    for cut, size in zip(box, image.shape, strict=True):
-        margin = max(8, (cut.stop - cut.start) // 4)
-        sides.append(slice(max(cut.start - margin, 0), min(cut.stop + margin, size)))
-    return np.ascontiguousarray(image[sides[0], sides[1]])
-
-
 @dataclass
-class _Stage:
+class Stage:
     """Where the work on an image is, for the failure table."""
 
     name: str = "read"
     digest: str = ""
 
 
-def _guarded(work: Callable[[], Outcome], image: str, stage: _Stage) -> Outcome:
+def guarded(work: Callable[[], Outcome], image: str, stage: Stage) -> Outcome:
+    """Do the work on one image; whatever goes wrong becomes a failure of that image."""
     try:
         return work()
     except EndfaceError as error:
@@ -312,8 +270,16 @@ def _guarded(work: Callable[[], Outcome], image: str, stage: _Stage) -> Outcome:
         return Outcome(stage.digest, failure=Failure(image, stage.name, words, hint))
 
 
-def _says(path: Path, text: str) -> bool:
+@cache
+def _keep_freed_memory() -> None:
+    """Let this process keep the memory of freed arrays for the next ones.
+
+    The C library of Linux hands large blocks back at once; having them zeroed again for every image costs a
+    tenth of the time. Elsewhere nothing happens.
+    """
     try:
-        return path.read_text() == text
-    except OSError:
-        return False
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    for parameter, n_bytes in ((_MMAP_THRESHOLD, 32 << 20), (_TRIM_THRESHOLD, 256 << 20)):
+        mallopt(parameter, n_bytes)

@@ -2,17 +2,14 @@
 
 Knows paths, formats and the journal that makes a run resumable. Does not know what the numbers mean.
 
-The journal holds one record per finished image: `journal/<image_id>.parquet` (its defects) and then
-`journal/<image_id>.json` (everything else), whose presence says that all files of the image are complete.
+The journal holds one record per finished image, `journal/<image_id>.json`, whose presence says that all files
+of the image are complete.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,11 +26,24 @@ from endface.imaging.draw import LINE_COLOURS, PaletteName, palette
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.indexed import blend_palette, index_picture
 from endface.imaging.png import encode_png
+from endface.places import (
+    OBJECT_STORES,
+    Address,
+    is_empty,
+    place,
+    read_bytes,
+    remove_empty_folders,
+    remove_tree,
+    walk,
+)
+from endface.places import write_bytes as write_bytes
 
 MANIFEST = "run.json"
-_TOP_FILES = (MANIFEST, "failures.csv", "report.html")
+_BEGUN = ".begun"
+_TOP_FILES = (MANIFEST, "failures.csv", "report.html", "same_face.csv")
 _FOLDERS = (
     "journal",
+    "optics",
     "pixel_level",
     "region_level",
     "image_level",
@@ -79,6 +89,34 @@ class RunFolder:
         return self.root / "journal" / f"{image_id}.drawn"
 
     @property
+    def batch(self) -> RunFolder:
+        """Folder, laid out like a run, of what the batch changed: settled records and masks as first found."""
+        return RunFolder(self.root / "journal" / "batch")
+
+    def chart(self, image_id: str) -> Path:
+        """Return the path of the face as a chart of radius and angle."""
+        return self.root / "journal" / "faces" / f"{image_id}.png"
+
+    def optics(self, scope: str) -> Path:
+        """Return the path of what is known of the optics of one scope."""
+        return self.root / "journal" / "optics" / f"{scope}.json"
+
+    @property
+    def optics_marks(self) -> Path:
+        """Table of marks of the optics."""
+        return self.root / "optics" / "optics_marks.csv"
+
+    @property
+    def optics_finds(self) -> Path:
+        """Table of finds that are marks of the optics and no defects."""
+        return self.root / "optics" / "optics_finds.csv"
+
+    @property
+    def same_face(self) -> Path:
+        """Table of images that show the same face."""
+        return self.root / "same_face.csv"
+
+    @property
     def image_labels(self) -> Path:
         """Table of images, without suffix."""
         return self.root / "image_level" / "image_labels"
@@ -122,25 +160,34 @@ def open_run_folder(out: str | Path, *, fresh: bool = False) -> RunFolder:
     SettingsError
         If `out` is a file, or a folder that holds something but no run.
     """
-    root = Path(out)
-    if root.exists() and not root.is_dir():
+    root = place(out)
+    if isinstance(root, Address) and root.scheme not in OBJECT_STORES:
+        raise SettingsError(
+            f"{out}: expected a store that writes whole objects ({', '.join(sorted(OBJECT_STORES))})",
+            hint="Mount it and give the path, or choose another -o.",
+        )
+    if root.is_file():
         raise SettingsError(
             f"{out}: expected a folder for the output, found a file", hint="Choose another -o."
         )
-    if root.is_dir() and any(root.iterdir()) and not is_run_folder(root):
+    if not is_empty(root) and not is_run_folder(root):
         raise SettingsError(
             f"{out}: the folder holds files that are not those of a run",
             hint="Choose a new or empty folder for -o; nothing was written.",
         )
-    if fresh and root.is_dir():
+    if fresh:
         for name in _FOLDERS:
-            shutil.rmtree(root / name, ignore_errors=True)
+            remove_tree(root / name)
         for name in _TOP_FILES:
             (root / name).unlink(missing_ok=True)
     try:
         (root / "journal").mkdir(parents=True, exist_ok=True)
+        if isinstance(root, Address):
+            # an object says that a run began here; folders exist only by what is in them
+            write_bytes(root / "journal" / _BEGUN, b"")
     except OSError as error:
-        raise SettingsError(f"{out}: cannot be made ({error.strerror})", hint="Choose another -o.") from None
+        reason = error.strerror or error
+        raise SettingsError(f"{out}: cannot be made ({reason})", hint="Choose another -o.") from None
     return RunFolder(root)
 
 
@@ -154,34 +201,20 @@ def sweep(folder: RunFolder, keep: Iterable[Path]) -> int:
     kept = {str(path) for path in keep}
     removed = 0
     for name in set(_FOLDERS) - {"exports"}:
-        for here, _, files in os.walk(folder.root / name, topdown=False):
-            for file in files:
-                path = Path(here) / file
-                if str(path) not in kept:
-                    path.unlink()
-                    # the sheets of clusters belong to the report, which makes them anew
-                    removed += name != "clusters"
-            with contextlib.suppress(OSError):
-                Path(here).rmdir()
-    for leftover in folder.root.glob(".*.tmp"):
-        leftover.unlink()
+        for file in walk(folder.root / name):
+            path = folder.root / name / file
+            if str(path) not in kept:
+                path.unlink(missing_ok=True)
+                # the sheets of clusters belong to the report, which makes them anew
+                removed += name != "clusters" and file != _BEGUN
+        remove_empty_folders(folder.root / name)
+    for leftover in walk(folder.root, enter=lambda _: False):
+        if leftover.startswith(".") and leftover.endswith(".tmp"):
+            (folder.root / leftover).unlink()
     return removed
 
 
 # ── writers ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name in its folder, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # a short name of its own: the final one may already be as long as the file system allows
-    temporary = path.parent / f".{os.getpid()}-{abs(hash(path.name)) % 10**8}.tmp"
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -250,7 +283,7 @@ def read_png(path: Path) -> NDArray[Any]:
         If it is missing or damaged.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(read_bytes(path))) as image:
             pixels = np.asarray(image)
     except OSError as error:
         raise FormatError(
@@ -268,7 +301,7 @@ def read_json(path: Path) -> dict[str, Any]:
         If it is missing or not as it was written.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(read_bytes(path))
     except (OSError, ValueError) as error:
         raise FormatError(f"{path}: cannot be read ({error})", hint="Run again with --fresh.") from None
     return content
@@ -306,22 +339,22 @@ class Record:
 
 
 def write_record(folder: RunFolder, record: Record) -> None:
-    """Write the record of a finished image; its JSON file comes last."""
-    path = folder.record(record.image_id)
-    write_table(path.with_name(f"{record.image_id}.parquet"), record.defects)
-    content = {name: value for name, value in vars(record).items() if name != "defects"}
-    write_json(path, _without_nan(content))
+    """Write the record of a finished image, after all of its other files."""
+    columns = [[column.name, str(column.dtype), column.to_list()] for column in record.defects]
+    content = _without_nan(vars(record) | {"defects": columns})
+    # no indentation, and so the compiled encoder
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    write_bytes(folder.record(record.image_id), text.encode())
 
 
 def read_record(folder: RunFolder, image_id: str) -> Record | None:
     """Return the record of an image, or None where the image is not finished."""
     path = folder.record(image_id)
-    if not path.is_file():
-        return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Record(**content, defects=pl.read_parquet(path.with_name(f"{image_id}.parquet")))
-    except (OSError, ValueError, TypeError, pl.exceptions.PolarsError):
+        content = json.loads(read_bytes(path))
+        columns = [pl.Series(name, values, getattr(pl, kind)) for name, kind, values in content["defects"]]
+        return Record(**content | {"defects": pl.DataFrame(columns)})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError):
         return None
 
 
@@ -329,13 +362,35 @@ def is_finished(folder: RunFolder, image_id: str, key: str) -> bool:
     """Return whether an image is done with this key and all its files are there."""
     path = folder.record(image_id)
     try:
-        if json.loads(path.read_text(encoding="utf-8"))["key"] != key:
+        if json.loads(read_bytes(path))["key"] != key:
             return False
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    files = [folder.mask(image_id, kind) for kind in ("zones", "iec", "instances")]
-    files += [folder.image(image_id), path.with_name(f"{image_id}.parquet")]
+    files = [folder.image(image_id), *(folder.mask(image_id, kind) for kind in ("zones", "iec", "instances"))]
     return all(file.is_file() for file in files)
+
+
+def raw_mask(folder: RunFolder, image_id: str, kind: str) -> Path:
+    """Return the path of a mask as one image alone gave it, whatever the batch made of it since."""
+    kept = folder.batch.mask(image_id, kind)
+    return kept if kept.is_file() else folder.mask(image_id, kind)
+
+
+def batch_files(folder: RunFolder, image_id: str) -> list[Path]:
+    """Return the files the journal holds of what the batch made of an image."""
+    masks = [folder.batch.mask(image_id, kind) for kind in ("zones", "iec", "instances")]
+    return [path for path in (folder.batch.record(image_id), *masks) if path.is_file()]
+
+
+def forget_batch(folder: RunFolder, image_id: str) -> None:
+    """Put back the masks as one image alone gave them, and drop what the batch made of it."""
+    folder.batch.record(image_id).unlink(missing_ok=True)
+    kept = batch_files(folder, image_id)
+    for path in kept:
+        if path.suffix == ".png":
+            write_bytes(folder.root / path.relative_to(folder.batch.root), path.read_bytes())
+    for path in kept:
+        path.unlink()
 
 
 def zones_to_record(zones: Zones) -> dict[str, Any]:

@@ -117,7 +117,8 @@ def _gradient(
     """Return the derivatives along x and y and the steepness."""
     dx = np.asarray(cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=1, scale=0.5), np.float32)
     dy = np.asarray(cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=1, scale=0.5), np.float32)
-    return dx, dy, np.asarray(cv2.magnitude(dx, dy), np.float32)
+    # not cv2.magnitude: its last digit depends on where in memory the arrays lie
+    return dx, dy, np.sqrt(dx * dx + dy * dy)
 
 
 def _well_inside(shape: tuple[int, ...], mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
