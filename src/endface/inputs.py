@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from endface.errors import InputError
+from endface.places import match, place, walk
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".webp"}
@@ -26,7 +26,7 @@ class InputImage:
     Attributes
     ----------
     path : Path
-        Where it is.
+        Where it is, absolute.
     image : str
         Path relative to the INPUT it was found under, with '/' on every system.
     image_id : str
@@ -39,7 +39,7 @@ class InputImage:
 
 
 def find_images(
-    inputs: str | Path | Sequence[str | Path], *, exclude: Path | None = None
+    inputs: str | Path | Sequence[str | Path], *, exclude: str | Path | None = None
 ) -> tuple[InputImage, ...]:
     """Find the images meant by files, folders (walked recursively) and globs, in a stable order.
 
@@ -49,8 +49,8 @@ def find_images(
     Parameters
     ----------
     inputs : str, Path or sequence of them
-        As the user gave them.
-    exclude : Path, optional
+        As the user gave them: paths, or addresses such as s3://bucket/folder.
+    exclude : str or Path, optional
         Folder that is never walked: the output folder.
 
     Returns
@@ -64,21 +64,22 @@ def find_images(
         If an input does not exist, or nothing at all is found.
     """
     given_inputs = [inputs] if isinstance(inputs, str | Path) else inputs
-    skipped = exclude.resolve() if exclude is not None else None
-    found: dict[Path, tuple[Path, PurePosixPath]] = {}
+    skipped = place(exclude).resolve() if exclude is not None else None
+    found: dict[str, tuple[Path, str]] = {}
     for given in given_inputs:
-        for root, relative in _expand(given, skipped):
-            found.setdefault((root / relative).resolve(), (root, relative))
+        for root, name, real in _expand(given, skipped):
+            found.setdefault(real, (root, name))
     if not found:
         raise InputError(
             f"no images found in {', '.join(map(str, given_inputs)) or 'nothing'}",
             hint=f"Looked for files ending in {' '.join(sorted(SUFFIXES))}.",
         )
-    images = _relative_names(list(found.values()))
-    ids = image_ids(images)
+    files = list(found.values())
+    del found
+    images = _relative_names(files)
     return tuple(
-        InputImage(root / relative, image, image_id)
-        for (root, relative), image, image_id in zip(found.values(), images, ids, strict=True)
+        InputImage(root / name, image, image_id)
+        for (root, name), image, image_id in zip(files, images, image_ids(images), strict=True)
     )
 
 
@@ -123,52 +124,56 @@ def _short(name: str) -> str:
     return encoded[: _MAX_ID_BYTES - 9].decode("utf-8", "ignore") + "-" + mark
 
 
-def _relative_names(found: list[tuple[Path, PurePosixPath]]) -> list[str]:
+def _relative_names(found: list[tuple[Path, str]]) -> list[str]:
     """Return paths relative to the input; shared ones get the input folder's name in front."""
-    counts = Counter(str(relative) for _, relative in found)
-    return [
-        str(relative) if counts[str(relative)] == 1 else f"{root.resolve().name or 'root'}/{relative}"
-        for root, relative in found
-    ]
+    counts = Counter(name for _, name in found)
+    return [name if counts[name] == 1 else f"{root.resolve().name or 'root'}/{name}" for root, name in found]
 
 
-def _expand(given: str | Path, skipped: Path | None) -> Iterator[tuple[Path, PurePosixPath]]:
-    path = Path(given)
-    if path.is_dir():
-        yield from _walk(path, skipped)
-    elif path.exists() or path.is_symlink():
-        yield path.parent, PurePosixPath(path.name)
-    elif glob.has_magic(str(given)):
-        yield from _glob(str(given), skipped)
-    else:
+def _expand(given: str | Path, skipped: Path | None) -> Iterator[tuple[Path, str, str]]:
+    """Yield (root, name below it, the one address of the file) of the images an input means."""
+    path = place(given).absolute()
+    try:
+        if path.is_dir():
+            yield from _walk(path, skipped)
+        elif path.is_file() or path.is_symlink():
+            yield path.parent, path.name, str(path.resolve())
+        elif glob.has_magic(str(given)):
+            yield from _match(path, skipped)
+        else:
+            raise InputError(
+                f"{given}: no such file or folder", hint="Check the path; quote it if it holds spaces."
+            )
+    except OSError as error:
         raise InputError(
-            f"{given}: no such file or folder", hint="Check the path; quote it if it holds spaces."
-        )
+            f"{given}: cannot be listed ({error.strerror or error})", hint="Check the rights and the address."
+        ) from None
 
 
-def _walk(root: Path, skipped: Path | None) -> Iterator[tuple[Path, PurePosixPath]]:
-    files: list[PurePosixPath] = []
-    for folder, subfolders, names in os.walk(root):
-        here = Path(folder)
-        subfolders[:] = [
-            name for name in subfolders if not name.startswith(".") and (here / name).resolve() != skipped
-        ]
-        relative = PurePosixPath(here.relative_to(root).as_posix())
-        files.extend(relative / name for name in _image_names(names))
-    yield from ((root, file) for file in sorted(files, key=lambda file: file.parts))
+def _walk(root: Path, skipped: Path | None) -> Iterator[tuple[Path, str, str]]:
+    real = root.resolve()
+
+    def enter(folder: Path) -> bool:
+        return not folder.name.startswith(".") and (skipped is None or folder.resolve() != skipped)
+
+    for name in walk(root, enter=enter):
+        if _is_image(name):
+            file = root / name
+            # no linked folder is walked, so only the file itself can be a link
+            yield root, name, str(file.resolve() if file.is_symlink() else f"{real}/{name}")
 
 
-def _image_names(names: Iterable[str]) -> Iterator[str]:
-    return (name for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES)
+def _is_image(name: str) -> bool:
+    file = name.rpartition("/")[2]
+    return not file.startswith(".") and PurePosixPath(file).suffix.lower() in SUFFIXES
 
 
-def _glob(pattern: str, skipped: Path | None) -> Iterator[tuple[Path, PurePosixPath]]:
-    parts = Path(pattern).parts
+def _match(pattern: Path, skipped: Path | None) -> Iterator[tuple[Path, str, str]]:
+    parts = pattern.parts
     fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
-    root = Path(*parts[:fixed])
-    matches = sorted(root.glob(str(Path(*parts[fixed:]))), key=lambda match: match.parts)
-    for match in matches:
-        hidden = any(part.startswith(".") for part in match.relative_to(root).parts)
-        inside = skipped is not None and match.resolve().is_relative_to(skipped)
-        if match.is_file() and match.suffix.lower() in SUFFIXES and not hidden and not inside:
-            yield root, PurePosixPath(match.relative_to(root).as_posix())
+    root = type(pattern)(*parts[:fixed])
+    for name in match(root, "/".join(parts[fixed:])):
+        real = (root / name).resolve()
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        if _is_image(name) and not hidden and not (skipped and real.is_relative_to(skipped)):
+            yield root, name, str(real)

@@ -22,7 +22,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from endface import places
 from endface.errors import InputError
+from endface.places import place
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP")
 MIN_SIDE_PX = 32
@@ -102,9 +104,9 @@ def read_sample(path: str | Path, *, max_megapixels: float = 200.0, max_frames: 
 
 def read_bytes(path: str | Path) -> bytes:
     """Return the bytes of a file; InputError if it cannot be read or is empty."""
-    file = Path(path)
+    file = place(path)
     try:
-        data = file.read_bytes()
+        data = places.read_bytes(file)
     except FileNotFoundError:
         raise InputError(
             f"{file.name}: no such file", hint="Check the path; a link may be dangling."
