@@ -153,6 +153,34 @@ def test_the_width_of_a_faint_scratch_is_as_uncertain_as_the_table_says():
     assert judge(spot).decision == FAIL
 
 
+def test_a_find_that_may_be_nothing_cannot_fail_an_image_alone():
+    rows = table(*[("B", "defect", 3.0)] * 6)
+    assert judge(rows.with_columns(confidence=pl.lit(1.0))).decision == FAIL
+    faint = rows.with_columns(confidence=pl.Series([0.95, 1.0, 1.0, 1.0, 1.0, 1.0]))
+    verdict = judge(faint)
+    assert verdict.decision == MARGINAL
+    assert verdict.reason.endswith("1 may be nothing")
+    assert judge(faint[:5]).decision == PASS
+    assert judge(pl.concat([faint, faint[1:2]])).decision == FAIL
+
+
+def test_neither_can_a_crossed_scratch():
+    rows = table(("B", "scratch", 1.0), ("B", "scratch", 1.0)).with_columns(
+        centroid_x_px=pl.lit(50.0),
+        centroid_y_px=pl.lit(50.0),
+        length_um=pl.lit(20.0),
+        orientation_deg=pl.Series([0.0, 90.0]),
+    )
+    strict = Profile(
+        name="x",
+        zone_diameters_um={"B": (0, 115)},
+        rules={"B": {"scratches": [{"gt": 3, "max": 0}]}},
+        crossed_scratches_fail=True,
+    )
+    assert judge(rows.with_columns(confidence=pl.lit(1.0)), strict).decision == FAIL
+    assert judge(rows.with_columns(confidence=pl.lit(0.95)), strict).decision == MARGINAL
+
+
 def test_failing_for_sure_without_knowing_by_which_rule():
     # five are surely of 2 to 5 um, and the sixth breaks either that limit or the one over 5 um
     verdict = judge([("B", "defect", 3.5)] * 5 + [("B", "defect", 5.05)], size_uncertainty_px=0.3)

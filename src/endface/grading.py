@@ -3,8 +3,10 @@
 Knows zones, kinds of defects, and what an inspector is told. What a standard allows is in `profiles`,
 how defects are measured in `features`, how serious one is in `severity`.
 
-A size is known as an interval. A zone FAILs when no sizes within the intervals meet the limits, PASSes when
-all do, and is MARGINAL in between. An image that cannot be judged is INDETERMINATE unless it FAILs for sure.
+A size is known as an interval, and a find that is little above the threshold of detection may be nothing. A
+zone FAILs when no sizes within the intervals meet the limits, with the sure finds alone, PASSes when all do,
+with all finds, and is MARGINAL in between. An image that cannot be judged is INDETERMINATE unless it FAILs
+for sure.
 """
 
 from __future__ import annotations
@@ -38,6 +40,12 @@ Kind = Literal["scratches", "defects", "contamination"]
 
 BLUR_SHRINK = 0.5
 """Out of focus, a thing is at least this share of the size it seems to have."""
+
+SURE_CONFIDENCE = 0.99
+"""A find of less confidence, of which 0.01 or more are expected by chance, may be nothing.
+
+Of such finds a third was not seen again in copies of the same picture (docs/repeatability.md).
+"""
 
 _ZONE_COLUMN: Mapping[ZoneCrossing, str] = {
     "innermost": "iec_zone",
@@ -75,8 +83,9 @@ def grade(
         One row per defect with `type`, `diameter_um`, `width_um` and the column that `zone_crossing`
         needs. Sizes that are null are taken as unknown: anything above 0. `width_sd_um` is the
         standard uncertainty of a scratch's width that comes on top of `size_uncertainty_px`, none where it
-        is missing. `polarity` (-1 dark), `centroid_x_px`, `centroid_y_px`, `length_um` and
-        `orientation_deg` serve the rules on dark and crossed scratches.
+        is missing; finds whose `confidence` is below `SURE_CONFIDENCE` may be there or not. `polarity`
+        (-1 dark), `centroid_x_px`, `centroid_y_px`, `length_um` and `orientation_deg` serve the rules on
+        dark and crossed scratches.
     profile : Profile
         From `load_profile`.
     found : bool
@@ -174,6 +183,7 @@ class _Things:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     margin: NDArray[np.float64]
+    sure: NDArray[np.bool_]
     dark: NDArray[np.bool_]
 
 
@@ -210,9 +220,11 @@ def _things(
     margins = np.hypot(margin, np.where(scratch, coverage * noise, 0.0))
     low = np.where(known, size * shrink - margins, 0.0)
     high = np.where(known, size + margins, math.inf)
+    confidence = table.select(numbers(table, "confidence")).to_series().fill_null(1.0).to_numpy()
+    sure = np.broadcast_to(confidence >= SURE_CONFIDENCE, len(types))
     polarity = table.select(numbers(table, "polarity")).to_series().fill_null(0.0).to_numpy()
     dark = np.broadcast_to(polarity < 0, len(types))
-    return _Things(zones, types, size, np.maximum(low, _TINY_UM), high, margins, dark)
+    return _Things(zones, types, size, np.maximum(low, _TINY_UM), high, margins, sure, dark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +256,10 @@ def _judge_zone(
     words: list[tuple[Decision, str]] = []
     for kind, bins in rules.lists():
         picked = inside & members[kind]
-        part = judge_bins(bins, things.low[picked], things.size[picked], things.high[picked])
+        part = judge_bins(
+            bins, things.low[picked], things.size[picked], things.high[picked], sure=things.sure[picked]
+        )
+        unsure = int(np.count_nonzero(picked & ~things.sure))
         decisions.append(part.decision)
         margin = float(np.max(things.margin[picked], initial=0.0))
         for rule, tally in zip(bins, part.tallies, strict=True):
@@ -252,14 +267,16 @@ def _judge_zone(
                 RuleOutcome(zone, kind, rule.words(kind), tally.count, rule.limit, tally.decision)
             )
             if tally.decision != Decision.PASS or (tally.count and rule.limit):
-                words.append((tally.decision, _sentence(zone, kind, rule, tally, margin)))
+                words.append((tally.decision, _sentence(zone, kind, rule, tally, margin, unsure)))
     for name, wanted, flags in (
         ("dark scratches", profile.dark_scratches_fail, things.dark & scratch),
         ("crossed scratches", profile.crossed_scratches_fail, crossed),
     ):
         if wanted:
             count = int(np.count_nonzero(flags & inside))
-            decision = Decision.FAIL if count else Decision.PASS
+            decision = Decision.PASS
+            if count:
+                decision = Decision.FAIL if (flags & inside & things.sure).any() else Decision.MARGINAL
             decisions.append(decision)
             outcomes.append(RuleOutcome(zone, "scratches", name, count, 0, decision))
             if count:
@@ -268,7 +285,7 @@ def _judge_zone(
     return _Judged(zone, worst(decisions), tuple(outcomes), tuple(words))
 
 
-def _sentence(zone: str, kind: Kind, rule: Rule, tally: Tally, margin: float) -> str:
+def _sentence(zone: str, kind: Kind, rule: Rule, tally: Tally, margin: float, unsure: int) -> str:
     """Return 'zone B: 6 defects of 2 to 5 um, 5 allowed', and what uncertainty could make of it."""
     limit = rule.limit or 0
     noun = _NOUNS[kind][tally.count != 1]
@@ -279,6 +296,7 @@ def _sentence(zone: str, kind: Kind, rule: Rule, tally: Tally, margin: float) ->
     if tally.decision != Decision.MARGINAL:
         return text
     why = f"sizes are good to +-{margin:.2g} um" if math.isfinite(margin) else "sizes are unknown"
+    why += f", {unsure} may be nothing" if unsure else ""
     other = f"{tally.most} possible" if tally.count <= limit else f"as few as {tally.fewest} possible"
     return f"{text}, but {other}: {why}"
 

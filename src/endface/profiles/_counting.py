@@ -41,10 +41,13 @@ def judge_bins(
     low_um: NDArray[np.float64],
     size_um: NDArray[np.float64],
     high_um: NDArray[np.float64],
+    *,
+    sure: NDArray[np.bool_] | None = None,
 ) -> BinsVerdict:
     """Judge things by one list of rules.
 
     FAIL where no sizes within the intervals meet all limits, PASS where all sizes do, MARGINAL otherwise.
+    Things that are not sure may be there or not.
 
     Parameters
     ----------
@@ -53,6 +56,8 @@ def judge_bins(
     low_um, size_um, high_um : (N,) float64 ndarray
         Interval of each size, low > 0; `size_um` is what was measured, NaN where it is unknown (counted
         as small).
+    sure : (N,) bool ndarray, optional
+        Which things are there for sure; all where not given.
 
     Examples
     --------
@@ -62,18 +67,21 @@ def judge_bins(
     'FAIL'
     >>> judge_bins(rules, size - 1.5, size, size + 1.5).decision.value
     'MARGINAL'
+    >>> judge_bins(rules, size, size, size, sure=np.array([True, False])).decision.value
+    'MARGINAL'
     """
+    real = np.ones(len(size_um), np.bool_) if sure is None else sure
     cuts, owner = _partition(rules)
     measured = np.where(np.isnan(size_um), low_um, np.clip(size_um, low_um, high_um))
     low, middle, high = (_bins_of(cuts, sizes) for sizes in (low_um, measured, high_um))
     limits = [None if rule is None else rules[rule].limit for rule in owner]
-    possible = _can_meet(low, high, limits)
+    possible = _can_meet(low[real], high[real], limits)
     tallies = []
     for number, rule in enumerate(rules):
         own = owner.index(number)
         inside = middle == own
         count = int(np.count_nonzero(inside))
-        fewest = int(np.count_nonzero((low == own) & (high == own)))
+        fewest = int(np.count_nonzero((low == own) & (high == own) & real))
         most = int(np.count_nonzero((low <= own) & (high >= own)))
         if rule.limit is None or most <= rule.limit:
             decision = Decision.PASS
