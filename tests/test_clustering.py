@@ -9,11 +9,13 @@ import polars as pl
 import pytest
 
 from endface.annotation import AnatomyZone, Calibration, Defect, Zones
-from endface.clustering import CLUSTER_FEATURES, Method, name_defects, rule_classes, scaled_features
+from endface.clustering import CLUSTER_FEATURES, fit_clusters, name_defects, scaled_features
 from endface.features import DEFECT_COLUMNS, measure_defects
 from endface.features.columns import to_table
 from endface.imaging.ellipse import Ellipse
-from endface.rules import CLASSES, SCORE_CARD, applicable_evidence, class_probabilities
+from endface.partition import Method
+from endface.rules import CLASSES, SCORE_CARD, applicable_evidence, class_probabilities, rule_classes
+from endface.sampling import Sample
 
 METHODS: tuple[Method, ...] = ("kmeans", "agglomerative", "dbscan", "hdbscan")
 
@@ -178,3 +180,36 @@ def test_documentation_shows_the_score_card() -> None:
     text = (Path(__file__).parents[1] / "docs" / "clustering.md").read_text(encoding="utf-8")
     for item in SCORE_CARD:
         assert f"| {item.name} | {item.meaning} | {item.scratch:+g} | {item.pit_chip:+g} |" in text, item.name
+
+
+def in_parts(table: pl.DataFrame, limit: int, size: int) -> pl.DataFrame:
+    sample = Sample(limit)
+    for start in range(0, table.height, size):
+        sample.add(table[start : start + size])
+    return sample.table()
+
+
+def test_the_sample_does_not_depend_on_parts_or_order(crowd: pl.DataFrame) -> None:
+    whole = in_parts(crowd, 60, crowd.height)
+    assert whole.height <= 60
+    assert in_parts(crowd, 60, 17).equals(whole)
+    assert in_parts(crowd.sample(fraction=1.0, shuffle=True, seed=3), 60, 50).equals(whole)
+    assert in_parts(crowd, crowd.height, 40).height == crowd.height
+
+
+def test_every_type_is_in_the_sample(crowd: pl.DataFrame) -> None:
+    limit = 80
+    drawn = in_parts(crowd, limit, 100)
+    kinds, counts = np.unique(rule_classes(crowd)[0], return_counts=True)
+    for kind, count in zip(kinds, counts, strict=True):
+        assert drawn.filter(_stratum=str(kind)).height >= min(count, limit // 8) // 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_defects_named_in_parts_get_the_names_of_the_whole(crowd: pl.DataFrame, method: Method) -> None:
+    grouping = fit_clusters(in_parts(crowd, 500, 90), method=method, rng=rng())
+    whole = grouping.name(crowd)
+    parts = [grouping.name(crowd[start : start + 70]) for start in range(0, crowd.height, 70)]
+    assert np.array_equal(whole.cluster_label, np.concatenate([part.cluster_label for part in parts]))
+    assert np.array_equal(whole.type, np.concatenate([part.type for part in parts]))
+    assert grouping.name(crowd.clear()).type.size == 0

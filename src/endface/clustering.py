@@ -9,40 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from endface.rules import CLASSES, OTHER, class_probabilities, decide, rule_classes, size_of
+from endface.partition import Assignment, Floats, Labels, Method, by_size, fit_assignment
+from endface.rules import CLASSES, OTHER, class_probabilities, decide, size_of
+from endface.sampling import Sample
 
-__all__ = ["CLUSTER_FEATURES", "Clustering", "Method", "name_defects", "rule_classes"]
-
-Method = Literal["kmeans", "agglomerative", "dbscan", "hdbscan"]
 CLUSTER_FEATURES = (
     "size_um", "length_um", "width_um", "slenderness", "aspect_ratio", "straightness", "solidity",
     "circularity", "contrast", "polarity", "edge_sharpness", "halo", "rim_nearness", "radius_norm",
     "glcm_correlation",
 )  # fmt: skip
 FEWEST = 20  # fewer defects are not grouped: rules alone
-FEWEST_CLUSTERS = 3
 CLEAR = 0.8  # own evidence as sure as this overrules the cluster
 CLEAR_OUTLIER = 0.6  # outliers have no cluster to ask
 ADVICE = 0.5  # weight of the cluster's log-probabilities beside a member's own
-SILHOUETTE_ROWS = 1500
 PAIRWISE_ROWS = 3000  # agglomerative clustering needs all pairwise distances
-CHUNK = 20_000
 REPRESENTATIVES = 12
 _LOGARITHMIC = frozenset(("size_um", "length_um", "width_um", "slenderness", "aspect_ratio", "contrast"))
 
-Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
-
 
 @dataclass(frozen=True, eq=False)
-class Clustering:
-    """Groups and names of all defects of a run, in the order of the table.
+class Named:
+    """Clusters and names of defects, in the order of their table.
 
     Attributes
     ----------
@@ -52,14 +45,24 @@ class Clustering:
         scratch, contamination, pit_chip or other.
     confidence : (N,) float64 ndarray
         Of the type, 0 to 1.
-    clusters : polars.DataFrame
-        One row per cluster: cluster, size, name, rule (what named it), medians of `CLUSTER_FEATURES`,
-        representatives (rows of the table nearest to its centroid).
     """
 
     cluster_label: Labels
     type: NDArray[np.str_]
     confidence: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering(Named):
+    """Clusters and names of all defects of a table, and the clusters themselves.
+
+    Attributes
+    ----------
+    clusters : polars.DataFrame
+        One row per cluster: cluster, size, name, rule (what named it), medians of `CLUSTER_FEATURES`,
+        representatives (rows of the table nearest to its centroid).
+    """
+
     clusters: pl.DataFrame
 
 
@@ -73,23 +76,14 @@ def name_defects(
     names: Mapping[int, str] | None = None,
     rng: np.random.Generator,
 ) -> Clustering:
-    """Group defects and name them.
+    """Group defects and name them: `Sample`, `fit_clusters` and `Grouping.name` on one table.
 
     Parameters
     ----------
     table : polars.DataFrame
         Columns of `endface.features.DEFECT_COLUMNS`, and `image_id` where it holds more than one image.
-    method : {'kmeans', 'agglomerative', 'dbscan', 'hdbscan'}
-        The last two choose the number of clusters by density.
-    n_clusters : int, optional
-        None: that of 3 (as many as classes) to `max_clusters` with the largest silhouette on a sample.
-    max_clusters : int
-    sample : int
-        Clusters are fitted on at most so many defects (agglomerative: at most 3000), drawn evenly from the
-        types the rules give; the others join the nearest cluster.
-    names : mapping of int to str, optional
-        The user's names by cluster number: all members take them.
-    rng : numpy.random.Generator
+    method, n_clusters, max_clusters, sample, names, rng
+        As `fit_clusters` takes them; `sample` as `Sample` does.
 
     Returns
     -------
@@ -105,29 +99,103 @@ def name_defects(
     >>> nothing.clusters.height
     0
     """
-    key = [name for name in ("image_id", "instance") if name in table.columns]
-    order = table.with_row_index("_row").sort(key, maintain_order=True)["_row"].to_numpy().astype(np.int64)
-    ordered = table[order]
-    own = class_probabilities(ordered)
-    points = scaled_features(ordered)
-    if ordered.height < FEWEST:
-        types, confidences = decide(own)
-        labels = _by_size(np.unique(types, return_inverse=True)[1].astype(np.int64))
-    else:
-        labels = _group(points, decide(own)[0], method, n_clusters, max_clusters, sample, rng)
-        types, confidences = np.empty(0, "U13"), np.empty(0)
-    named = _name_clusters(ordered, points, labels, own, names or {})
-    if types.size == 0:
-        types, confidences = _name_members(labels, own, named)
-    for number, name in (names or {}).items():
-        types[labels == number], confidences[labels == number] = name, 1.0
-    back = np.argsort(order)
-    clusters = named.table.with_columns(
-        pl.col("representatives").list.eval(pl.element().replace_strict(np.arange(order.size), order))
-        if named.table.height
-        else pl.col("representatives")
+    drawn = Sample(sample_size(method, sample))
+    drawn.add(table.with_row_index("_row"))
+    rows = drawn.table()
+    grouping = fit_clusters(
+        rows, method=method, n_clusters=n_clusters, max_clusters=max_clusters, names=names, rng=rng
     )
-    return Clustering(labels[back], types[back], confidences[back], clusters)
+    named = grouping.name(table)
+    examples = pl.element().replace_strict(np.arange(rows.height), rows["_row"].to_numpy())
+    sizes = [int(np.count_nonzero(named.cluster_label == k)) for k in range(grouping.clusters.height)]
+    clusters = grouping.clusters.with_columns(pl.Series("size", sizes, pl.Int64))
+    if clusters.height:
+        clusters = clusters.with_columns(
+            pl.col("representatives").list.eval(examples).cast(pl.List(pl.Int64))
+        )
+    return Clustering(named.cluster_label, named.type, named.confidence, clusters)
+
+
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """Clusters fitted on a sample, ready to take any number of further defects, a part at a time.
+
+    Attributes
+    ----------
+    clusters : polars.DataFrame
+        As in `Clustering`; sizes and representatives are those of the sample.
+    """
+
+    clusters: pl.DataFrame
+    _scaling: _Scaling
+    _assign: Assignment | None
+    _by_type: Mapping[str, int]
+    _probabilities: Floats
+    _names: Mapping[int, str]
+
+    def name(self, table: pl.DataFrame) -> Named:
+        """Return cluster, type and confidence of each defect, whichever others are in the table."""
+        own = class_probabilities(table)
+        if self._assign is None:
+            types, confidences = decide(own)
+            labels = np.array([self._by_type[kind] for kind in types], np.int64)
+        else:
+            labels = self._assign(self._scaling.of(table)) if table.height else np.empty(0, np.int64)
+            types, confidences = _name_members(labels, own, self._probabilities)
+        for number, name in self._names.items():
+            types[labels == number], confidences[labels == number] = name, 1.0
+        return Named(labels, types, confidences)
+
+
+def fit_clusters(
+    table: pl.DataFrame,
+    *,
+    method: Method = "kmeans",
+    n_clusters: int | None = None,
+    max_clusters: int = 8,
+    names: Mapping[int, str] | None = None,
+    rng: np.random.Generator,
+) -> Grouping:
+    """Group a sample of defects and name the groups.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        What `Sample.table` gives.
+    method : {'kmeans', 'agglomerative', 'dbscan', 'hdbscan'}
+        The last two choose the number of clusters by density.
+    n_clusters : int, optional
+        None: that of 3 (as many as classes) to `max_clusters` with the largest silhouette on a sample.
+    max_clusters : int
+    names : mapping of int to str, optional
+        The user's names by cluster number: all members take them.
+    rng : numpy.random.Generator
+    """
+    own = class_probabilities(table)
+    scaling = _Scaling.fitted(table)
+    points = scaling.of(table)
+    assign: Assignment | None = None
+    by_type: dict[str, int] = {}
+    if table.height < FEWEST:
+        types = decide(own)[0]
+        labels = by_size(np.unique(types, return_inverse=True)[1].astype(np.int64))
+        by_type = {str(kind): int(label) for kind, label in zip(types, labels, strict=True)}
+    else:
+        assign = fit_assignment(
+            points,
+            method=method,
+            n_clusters=n_clusters,
+            max_clusters=max_clusters,
+            seed=int(rng.integers(2**31)),
+        )
+        labels = assign(points)
+    named = _name_clusters(table, points, labels, own, names or {})
+    return Grouping(named.table, scaling, assign, by_type, named.probabilities, names or {})
+
+
+def sample_size(method: Method, sample: int) -> int:
+    """Return on how many defects clusters are fitted."""
+    return min(sample, PAIRWISE_ROWS) if method == "agglomerative" else sample
 
 
 def scaled_features(table: pl.DataFrame) -> Floats:
@@ -135,13 +203,25 @@ def scaled_features(table: pl.DataFrame) -> Floats:
 
     A feature whose quartiles agree is scaled by its standard deviation; one that does not vary is 0.
     """
-    raw = _features(table)
-    if raw.shape[0] == 0:
-        return raw
-    median = np.median(raw, axis=0)
-    low, high = np.quantile(raw, [0.25, 0.75], axis=0)
-    scale = np.where(high - low > 1e-9, (high - low) / 1.349, raw.std(axis=0))
-    return np.asarray(np.clip((raw - median) / np.where(scale > 1e-9, scale, 1.0), -4.0, 4.0))
+    return _Scaling.fitted(table).of(table)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaling:
+    median: Floats
+    scale: Floats
+
+    @staticmethod
+    def fitted(table: pl.DataFrame) -> _Scaling:
+        raw = _features(table)
+        if raw.shape[0] == 0:
+            return _Scaling(np.zeros(raw.shape[1]), np.ones(raw.shape[1]))
+        low, high = np.quantile(raw, [0.25, 0.75], axis=0)
+        scale = np.where(high - low > 1e-9, (high - low) / 1.349, raw.std(axis=0))
+        return _Scaling(np.median(raw, axis=0), np.where(scale > 1e-9, scale, 1.0))
+
+    def of(self, table: pl.DataFrame) -> Floats:
+        return np.asarray(np.clip((_features(table) - self.median) / self.scale, -4.0, 4.0))
 
 
 def _features(table: pl.DataFrame) -> Floats:
@@ -164,134 +244,15 @@ def _feature(table: pl.DataFrame, name: str) -> Floats:
     return np.asarray(np.minimum(values, 3.0) if name == "radius_norm" else values)
 
 
-def _group(
-    points: Floats,
-    strata: NDArray[np.str_],
-    method: Method,
-    n_clusters: int | None,
-    max_clusters: int,
-    sample: int,
-    rng: np.random.Generator,
-) -> Labels:
-    """Fit clusters on a sample and give every row its label, largest cluster first."""
-    seed = int(rng.integers(2**31))
-    limit = min(sample, PAIRWISE_ROWS) if method == "agglomerative" else sample
-    chosen = _stratified(strata, limit, rng)
-    fitted = points[chosen]
-    labels = _fit(fitted, method, n_clusters, max_clusters, seed)
-    if method in ("kmeans", "agglomerative"):
-        labels = _nearest_centroid(points, fitted, labels)
-    elif chosen.size < points.shape[0]:
-        labels = _nearest_member(points, fitted, labels)
-    return _by_size(labels)
-
-
-def _stratified(strata: NDArray[np.str_], limit: int, rng: np.random.Generator) -> Labels:
-    """Return the rows to fit on: all, or `limit` of them with at least an eighth of it for every stratum."""
-    if strata.size <= limit:
-        return np.arange(strata.size)
-    found, counts = np.unique(strata, return_counts=True)
-    share = np.maximum(limit * counts // strata.size, np.minimum(counts, limit // 8))
-    rows = [rng.permutation(np.flatnonzero(strata == name))[:n] for name, n in zip(found, share, strict=True)]
-    return np.sort(rng.permutation(np.concatenate(rows))[:limit])
-
-
-def _fit(points: Floats, method: Method, n_clusters: int | None, max_clusters: int, seed: int) -> Labels:
-    from sklearn.cluster import DBSCAN, HDBSCAN
-    from sklearn.neighbors import NearestNeighbors
-
-    n = points.shape[0]
-    if method == "dbscan":
-        n_near = min(10, n - 1)
-        distances = NearestNeighbors(n_neighbors=n_near).fit(points).kneighbors()[0][:, -1]
-        reach = max(float(np.quantile(distances, 0.75)), 1e-6)
-        return np.asarray(DBSCAN(eps=reach, min_samples=n_near).fit_predict(points), np.int64)
-    if method == "hdbscan":
-        model = HDBSCAN(min_cluster_size=max(5, n // 50), min_samples=3, copy=True, allow_single_cluster=True)
-        return np.asarray(model.fit_predict(points), np.int64)
-    distinct = len(np.unique(points, axis=0))
-    if distinct < 3:
-        return np.unique(points, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
-    if n_clusters is not None:
-        return _partition(points, method, min(n_clusters, distinct), seed)
-    return _best_partition(points, method, max(2, min(max_clusters, distinct - 1)), seed)
-
-
-def _partition(points: Floats, method: Method, k: int, seed: int) -> Labels:
-    from sklearn.cluster import AgglomerativeClustering, KMeans
-
-    model: Any = KMeans(k, n_init=4, random_state=seed) if method == "kmeans" else AgglomerativeClustering(k)
-    return np.asarray(model.fit_predict(points), np.int64)
-
-
-def _best_partition(points: Floats, method: Method, most: int, seed: int) -> Labels:
-    """Return the partition of up to `most` clusters with the largest mean silhouette."""
-    from sklearn.metrics import silhouette_score
-
-    some = np.random.default_rng(seed).permutation(points.shape[0])[:SILHOUETTE_ROWS]
-    best: Labels | None = None
-    best_score = -np.inf
-    for k in range(min(FEWEST_CLUSTERS, most), most + 1):
-        labels = _partition(points, method, k, seed)
-        if len(np.unique(labels[some])) < 2:
-            continue
-        score = float(silhouette_score(points[some], labels[some]))
-        if score > best_score + 1e-9:
-            best, best_score = labels, score
-    return best if best is not None else np.zeros(points.shape[0], np.int64)
-
-
-def _nearest_centroid(points: Floats, fitted: Floats, labels: Labels) -> Labels:
-    """Return the nearest centroid of every row, -1 where it is far outside (Tukey) of that cluster."""
-    centroids = np.stack([fitted[labels == k].mean(axis=0) for k in np.unique(labels)])
-    out = np.empty(points.shape[0], np.int64)
-    distance = np.empty(points.shape[0])
-    for start in range(0, points.shape[0], CHUNK):
-        part = points[start : start + CHUNK]
-        square = ((part[:, None, :] - centroids[None]) ** 2).sum(axis=2)
-        out[start : start + CHUNK] = square.argmin(axis=1)
-        distance[start : start + CHUNK] = np.sqrt(square.min(axis=1))
-    for k in range(centroids.shape[0]):
-        members = out == k
-        if np.count_nonzero(members) >= FEWEST:
-            low, high = np.quantile(distance[members], [0.25, 0.75])
-            out[members & (distance > high + 3.0 * (high - low) + 1e-9)] = -1
-    return out
-
-
-def _nearest_member(points: Floats, fitted: Floats, labels: Labels) -> Labels:
-    """Return the label of the nearest fitted row, -1 where none is as near as they are to each other."""
-    from sklearn.neighbors import NearestNeighbors
-
-    known = labels >= 0
-    if np.count_nonzero(known) < 2:
-        return np.full(points.shape[0], -1, np.int64)
-    search = NearestNeighbors(n_neighbors=1).fit(fitted[known])
-    own = NearestNeighbors(n_neighbors=1).fit(fitted[known]).kneighbors()[0][:, 0]
-    reach = float(np.quantile(own, 0.99))
-    out = np.empty(points.shape[0], np.int64)
-    for start in range(0, points.shape[0], CHUNK):
-        distance, index = search.kneighbors(points[start : start + CHUNK])
-        out[start : start + CHUNK] = np.where(distance[:, 0] <= reach, labels[known][index[:, 0]], -1)
-    return out
-
-
-def _by_size(labels: Labels) -> Labels:
-    """Renumber clusters from the largest down, ties by first member; -1 stays."""
-    found, first, counts = np.unique(labels[labels >= 0], return_index=True, return_counts=True)
-    rank = {int(found[k]): place for place, k in enumerate(np.lexsort((first, -counts)))}
-    return np.array([rank.get(int(label), -1) for label in labels], np.int64)
-
-
 @dataclass(frozen=True, eq=False)
-class _Named:
+class _NamedClusters:
     probabilities: Floats  # (K, 3), rows in the order of clusters 0 to K-1
     table: pl.DataFrame
 
 
 def _name_clusters(
     table: pl.DataFrame, points: Floats, labels: Labels, own: Floats, names: Mapping[int, str]
-) -> _Named:
+) -> _NamedClusters:
     """Name clusters by the rules: half by their median member, half by the mean over all members."""
     rows: list[dict[str, object]] = []
     probabilities = []
@@ -318,7 +279,7 @@ def _name_clusters(
             }
         )
         probabilities.append(mixed)
-    return _Named(np.array(probabilities).reshape(-1, 3), pl.DataFrame(rows, schema=_CLUSTER_SCHEMA))
+    return _NamedClusters(np.array(probabilities).reshape(-1, 3), pl.DataFrame(rows, schema=_CLUSTER_SCHEMA))
 
 
 _CLUSTER_SCHEMA: dict[str, Any] = {
@@ -339,11 +300,11 @@ def _median_row(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _name_members(labels: Labels, own: Floats, named: _Named) -> tuple[NDArray[np.str_], Floats]:
+def _name_members(labels: Labels, own: Floats, groups: Floats) -> tuple[NDArray[np.str_], Floats]:
     """Weigh a member's own evidence against its cluster's; outliers without clear evidence are 'other'."""
     advised = own.copy()
     inside = labels >= 0
-    advised[inside] *= np.maximum(named.probabilities[labels[inside]], 1e-3) ** ADVICE
+    advised[inside] *= np.maximum(groups[labels[inside]], 1e-3) ** ADVICE
     advised /= advised.sum(axis=1, keepdims=True)
     clear = own.max(axis=1) >= CLEAR
     types, confidences = decide(np.where(clear[:, None], own, advised))
