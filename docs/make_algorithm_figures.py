@@ -105,7 +105,7 @@ def draw_structure(out: Path) -> None:
     residual = remove_structure(image, zones)
     assert residual.grid is not None
     chart = residual.grid.unroll(image.astype(np.float32))
-    model, _ = concentric_background(chart)
+    model = concentric_background(chart)
     figure, axes = panels(3, rows=2)
     show(axes[0], image, "1  picture")
     show(axes[1], np.where(residual.mask, image - residual.gray, np.nan), "2  what a clean face would show")

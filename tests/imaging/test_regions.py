@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from endface.imaging.acontrario import score_threshold
-from endface.imaging.noise import robust_sigma
+from endface.imaging.noise import middle_pixels, robust_sigma
 from endface.imaging.regions import region_evidence
 
 SHAPE = (192, 224)
@@ -34,12 +34,12 @@ def find(image, *, zones=None, epsilon=0.1):
     zones = np.ones(image.shape, np.uint8) if zones is None else zones
     tests = [max(zones.size / (2 * np.pi * s * s), 1) for s in SCALES]
     limits = [score_threshold(n_tests=n, epsilon=epsilon / 12) for n in tests]
-    live = zones > 0
 
-    def level(values):
+    def level(values, factor):
+        live = middle_pixels(zones, factor) > 0
         return np.full(values.shape, max(robust_sigma(values[live]), 1e-3), np.float32)
 
-    return region_evidence(image, level, zones, thresholds=limits, scales_px=SCALES)
+    return region_evidence(image, level, zones, thresholds=limits, finest_px=SCALES[0])
 
 
 def test_noise_has_no_spots():

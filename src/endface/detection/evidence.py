@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.annotation import Defect, Zones
-from endface.detection.merging import merge_findings
+from endface.detection.merging import is_long, merge_findings
 from endface.detection.rim import detect_rim_chips
 from endface.detection.scratches import detect_lines
 from endface.detection.spots import detect_spots
@@ -22,6 +22,8 @@ def detect_by_evidence(
         return ()
     sigma, quiet = residual.noise(residual.gray)
     spots = detect_spots(residual, sigma, zones, epsilon=epsilon)
-    lines = detect_lines(residual, sigma, quiet, zones, spots, epsilon=epsilon)
+    # what is long may be a line itself
+    compact = [spot for spot in spots if not is_long(spot)]
+    lines = detect_lines(residual, sigma, quiet, zones, compact, epsilon=epsilon)
     chips = detect_rim_chips(image, zones, epsilon=epsilon / 2)
     return merge_findings(spots, lines, chips, zones.shape)

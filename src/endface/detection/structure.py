@@ -1,4 +1,4 @@
-"""Remove what a clean surface shows: illumination, the fibre's rings, frame borders; know the noise left."""
+"""Remove what a clean surface shows: illumination, the fibre's rings, sensor lines; know the noise left."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from scipy.ndimage import maximum_filter1d
 
 from endface.annotation import Zones
 from endface.imaging.background import PolarGrid, concentric_background, polar_grid, smooth_background
-from endface.imaging.noise import robust_sigma
+from endface.imaging.noise import middle_pixels, robust_sigma
+from endface.imaging.sensor_faults import remove_dead_pixels, remove_sensor_lines
 
 _BORDER_DEPTH_PX = 16
+_SURFACE, _CLADDING, _RIM, _CORE = 1, 2, 3, 4
+_Box = tuple[slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,106 +46,167 @@ class Residual:
     grid: PolarGrid | None = None
     outside: NDArray[np.float32] | None = None
 
-    def noise(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def noise(
+        self, values: NDArray[np.float32], *, factor: int = 1
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Measure the noise of `values`, the residual or a smoothed copy of it.
+
+        Parameters
+        ----------
+        values : (h, w) float32 ndarray
+            As large as the residual, or with one value for every `factor` x `factor` of its pixels.
+        factor : int
+            Size of a pixel of `values` in those of the residual.
 
         Returns
         -------
-        sigma : (H, W) float32 ndarray
+        sigma : (h, w) float32 ndarray
             Standard deviation of the noise, ring by ring on the fibre and line by line along the edges:
             where the model leaves ripples, ripples are noise.
-        quiet : (H, W) float32 ndarray
+        quiet : (h, w) float32 ndarray
             Noise of the open surface or fibre over `sigma`: 1 without ripples, less where there are some.
         """
-        level = max(robust_sigma(values[self.zones == 1][::2]), self.least)
-        sigma = np.full(values.shape, level, np.float32)
-        for image, target, live in ((values, sigma, self.mask), (values.T, sigma.T, self.mask.T)):
-            for column in _border_columns(live):
-                target[:, column] = np.maximum(
-                    target[:, column], robust_sigma(image[live[:, column], column])
-                )
+        sigma, level, rings = self._sigma(values, factor)
         quiet = level / sigma
-        if self.grid is not None and self.outside is not None:
-            # a saturated core shows no noise: what little it shows is not to be trusted more than the rest
-            rows, floor = _ring_noise(self.grid, values, self.mask, max(0.3 * level, self.least))
-            ring = self.grid.roll(np.repeat(rows[:, None], self.grid.sample_x.shape[1], axis=1))
-            box = self.grid.box
-            sigma[box] = self.outside * sigma[box] + (1 - self.outside) * ring
-            quiet[box] = np.minimum(
-                quiet[box], (self.outside * level + (1 - self.outside) * floor) / sigma[box]
-            )
+        if rings is not None and self.outside is not None:
+            box, part, floor = rings
+            quiet[box] = np.minimum(quiet[box], (floor + self.outside[part] * (level - floor)) / sigma[box])
         return sigma, np.clip(quiet, 0.05, 1)
+
+    def sigma(self, values: NDArray[np.float32], *, factor: int = 1) -> NDArray[np.float32]:
+        """Return the first of what `noise` returns."""
+        return self._sigma(values, factor)[0]
+
+    def _sigma(
+        self, values: NDArray[np.float32], factor: int
+    ) -> tuple[NDArray[np.float32], float, tuple[_Box, _Box, float] | None]:
+        zones = middle_pixels(self.zones, factor)
+        step = 3 if factor == 1 else 1
+        some = values[::step, ::step][zones[::step, ::step] == _SURFACE]
+        level = max(robust_sigma(some), self.least)
+        sigma = np.full(values.shape, level, np.float32)
+        _raise_borders(values, sigma, zones, _BORDER_DEPTH_PX // factor)
+        if self.grid is None or self.outside is None:
+            return sigma, level, None
+        # a saturated core shows no noise: what little it shows is not to be trusted more than the rest
+        rows, floor = _ring_noise(self.grid, values, zones, max(0.3 * level, self.least), factor)
+        # every `factor`-th pixel of the chart's box, the middle one of each block
+        first = [-(-side.start // factor) for side in self.grid.box]
+        last = [side.stop // factor for side in self.grid.box]
+        box = (slice(first[0], last[0]), slice(first[1], last[1]))
+        part = tuple(
+            slice(a * factor - side.start + factor // 2, b * factor - side.start, factor)
+            for a, b, side in zip(first, last, self.grid.box, strict=True)
+        )
+        ring = _at_radius(rows, self.grid.rho[part[0], part[1]])
+        rest = sigma[box]
+        rest -= ring
+        rest *= self.outside[part[0], part[1]]
+        rest += ring
+        return sigma, level, (box, (part[0], part[1]), floor)
 
 
 def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
-    """Subtract illumination and the fibre's concentric structure from an image (H, W) of any real type."""
+    """Subtract illumination and the fibre's concentric structure from an image (H, W) of any real type.
+
+    Faults of the sensor go with it: steps and stripes along whole rows or columns, and dead or hot pixels.
+    """
     gray = np.asarray(image, np.float32)
     # the outermost pixels have no surroundings to be compared with
     mask = cv2.erode(zones.valid.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
     # steps of one gray level have a spread of 0.29; JPEG makes them coarser and larger than a pixel
     least = 0.5 if np.issubdtype(image.dtype, np.integer) else 1e-4 * max(float(np.ptp(gray)), 1e-9)
+    grid, outside = None, None
     if zones.cladding is None:
         scale_px = max(8.0, min(gray.shape) / 50)
         background = smooth_background(gray, mask, scale_px=scale_px)
-        mask &= ~_saturated(gray, background)
-        residual = np.where(mask, gray - background, 0).astype(np.float32)
-        _flatten_borders(residual, mask)
-        return Residual(residual, mask, mask.astype(np.uint8), least)
-    radius = zones.cladding.radius_map(zones.shape)
-    background = smooth_background(
-        gray, mask & (radius > 1.08), scale_px=max(8.0, zones.cladding.radius_px / 9)
-    )
-    grid = polar_grid(zones.cladding, zones.core, zones.shape)
-    model, _ = concentric_background(grid.unroll(gray))
-    outside = np.clip((radius[grid.box] - 1.06) / 0.1, 0, 1).astype(np.float32)
-    background[grid.box] = outside * background[grid.box] + (1 - outside) * grid.roll(model)
+        parts = np.full(gray.shape, _SURFACE, np.uint8)
+    else:
+        grid = polar_grid(zones.cladding, zones.core, zones.shape)
+        radius = grid.rho * np.float32(1 / grid.rim_row)
+        ferrule = mask.copy()
+        ferrule[grid.box] &= radius > 1.08
+        background = smooth_background(gray, ferrule, scale_px=max(8.0, zones.cladding.radius_px / 9))
+        outside = np.clip((radius - np.float32(1.06)) * np.float32(10), 0, 1)
+        model = grid.roll(concentric_background(grid.unroll(gray)))
+        background[grid.box] = model + outside * (background[grid.box] - model)
+        parts = _zones_of_like_noise(
+            grid, radius, zones.core is not None, zones.cladding.radius_px, zones.shape
+        )
     mask &= ~_saturated(gray, background)
-    residual = np.where(mask, gray - background, 0).astype(np.float32)
-    _flatten_borders(residual, mask)
-    parts = np.where(radius > 1.03, 1, 2).astype(np.uint8)
-    if zones.core is not None:
-        parts[zones.core.radius_map(zones.shape) < 1] = 4
-    parts[np.abs(radius - 1) * zones.cladding.radius_px < max(4.0, 0.05 * zones.cladding.radius_px)] = 3
-    parts[~mask] = 0
+    parts *= mask
+    residual = gray - background
+    residual *= mask
+    remove_sensor_lines(residual, mask)
+    remove_dead_pixels(residual, mask)
     return Residual(residual, mask, parts, least, grid, outside)
+
+
+def _zones_of_like_noise(
+    grid: PolarGrid, radius: NDArray[np.float32], core: bool, rim_px: float, shape: tuple[int, int]
+) -> NDArray[np.uint8]:
+    parts = np.full(shape, _SURFACE, np.uint8)
+    box = parts[grid.box]
+    box[radius <= 1.03] = _CLADDING
+    if core:
+        box[grid.rho < grid.core_row] = _CORE
+    band = max(4.0 / rim_px, 0.05)
+    box[np.abs(radius - 1) < band] = _RIM
+    return parts
 
 
 def _saturated(gray: NDArray[np.float32], background: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Mark overexposed ground, most often a lit core: it shows neither noise nor defects."""
-    white = float(gray.max())
+    low, white, _, _ = cv2.minMaxLoc(gray)
     if np.count_nonzero(gray >= white) < 0.001 * gray.size:
         return np.zeros(gray.shape, bool)
-    margin = 0.01 * (white - float(gray.min()))
-    return np.asarray((gray >= white - margin) & (background >= white - margin))
+    limit = white - 0.01 * (white - low)
+    return np.asarray(np.minimum(gray, background) >= limit)
 
 
 def _ring_noise(
-    grid: PolarGrid, values: NDArray[np.float32], mask: NDArray[np.bool_], least: float
+    grid: PolarGrid, values: NDArray[np.float32], zones: NDArray[np.uint8], least: float, factor: int
 ) -> tuple[NDArray[np.float32], float]:
     # nearest: interpolation would average the noise that is to be measured
-    known = np.where(mask, np.abs(values), np.nan).astype(np.float32)
-    chart = cv2.remap(known, grid.sample_x, grid.sample_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    chart.sort(axis=1)  # NaN last
-    count = np.count_nonzero(~np.isnan(chart), axis=1)
-    rows = (
-        np.take_along_axis(chart, (count // 2)[:, None].clip(max=chart.shape[1] - 1), axis=1)[:, 0] / 0.6745
-    )
+    step = max(1, grid.sample_x.shape[1] // 256)
+    x, y = ((part[:, ::step] + 0.5) / np.float32(factor) - 0.5 for part in (grid.sample_x, grid.sample_y))
+    chart = cv2.remap(values, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    known = cv2.remap(zones, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    chart = np.abs(chart)
+    chart[known == 0] = np.inf
+    chart.sort(axis=1)
+    count = np.count_nonzero(np.isfinite(chart), axis=1)
+    middle = np.minimum(count // 2, chart.shape[1] - 1)[:, None]
+    rows = np.take_along_axis(chart, middle, axis=1)[:, 0] / 0.6745
     rows = maximum_filter1d(np.where(count > 0.05 * chart.shape[1], rows, least), 3)
     floor = max(float(np.median(rows[4 : int(grid.rim_row)])), least)
     return np.maximum(rows, least).astype(np.float32), floor
 
 
-def _border_columns(live: NDArray[np.bool_]) -> list[int]:
-    """Columns next to the edge of the picture, where frame grabbers leave combs and ringing."""
-    columns = np.flatnonzero(live.any(axis=0))
-    if columns.size < 4 * _BORDER_DEPTH_PX:
-        return []
-    return [*columns[:_BORDER_DEPTH_PX].tolist(), *columns[-_BORDER_DEPTH_PX:].tolist()]
+def _at_radius(rows: NDArray[np.float32], rho: NDArray[np.float32]) -> NDArray[np.float32]:
+    table = np.repeat(rows[:, None], 2, axis=1)
+    column = np.zeros(rho.shape, np.float32)
+    return np.asarray(
+        cv2.remap(table, column, np.ascontiguousarray(rho), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    )
 
 
-def _flatten_borders(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
-    """Take out what runs along a whole edge of the picture, in place: no defect does."""
-    for image, live in ((residual, mask), (residual.T, mask.T)):
-        for column in _border_columns(live):
-            inside = live[:, column]
-            image[inside, column] -= np.median(image[inside, column])
+def _raise_borders(
+    values: NDArray[np.float32], sigma: NDArray[np.float32], zones: NDArray[np.uint8], depth: int
+) -> None:
+    """Give the lines next to the edge of the picture, with their combs and ringing, a noise of their own."""
+    left, top, width, height = cv2.boundingRect(zones)
+    for image, target, live, first, size in (
+        (values, sigma, zones, top, height),
+        (values.T, sigma.T, zones.T, left, width),
+    ):
+        if size < 4 * depth or depth < 1:
+            continue
+        edge = np.r_[first : first + depth, first + size - depth : first + size]
+        some = np.abs(image[edge, ::2])
+        some[live[edge, ::2] == 0] = np.inf
+        some.sort(axis=1)
+        count = np.count_nonzero(np.isfinite(some), axis=1)
+        level = 1.4826 * some[np.arange(edge.size), np.minimum(count // 2, some.shape[1] - 1)]
+        level[count == 0] = 0
+        target[edge] = np.maximum(target[edge], level[:, None])

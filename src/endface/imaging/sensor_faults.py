@@ -1,0 +1,102 @@
+"""Take faults of the sensor out of a structure-free image: steps along whole lines, dead and hot pixels.
+
+Both are told from things on the surface by what optics cannot do: draw a straight step exactly along all of
+a row or column, or a point sharper than a lens.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from endface.imaging.noise import robust_sigma
+
+# A point seen through optics with a full width of 2 px, the least of a sensibly sampled microscope, puts 0.65
+# times as much into the twelve pixels round its inner 2 x 2 as into those; with 1.5 px still 0.28 times.
+_SHARPEST = 0.15
+# Where most of the specks of one sign are that sharp, they are the sensor's, and weak ones are known by less.
+_SHARPEST_OF_MANY = 0.45
+_MANY = 12
+
+
+def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
+    """Subtract, in place, what runs along whole rows or columns of zero-mean `residual` (H, W).
+
+    A line counts as far as both its halves agree that it is there: a scratch along a row ends somewhere.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> image = rng.normal(0, 1, (200, 200)).astype(np.float32)
+    >>> image[:, 70] += 3
+    >>> remove_sensor_lines(image, np.ones(image.shape, bool))
+    >>> bool(abs(np.median(image[:, 70])) < 0.3)
+    True
+    """
+    for image, live in ((residual, mask), (residual.T, mask.T)):
+        if min(image.shape) < 64:
+            return
+        step = max(1, image.shape[0] // 192)
+        some = np.array(image[::step].T, order="C")
+        some[~live[::step].T] = np.nan
+        half = some.shape[1] // 2
+        first, n_first = _row_medians(some[:, :half])
+        second, n_second = _row_medians(some[:, half:])
+        shared = np.where(first * second > 0, np.sign(first) * np.minimum(abs(first), abs(second)), 0)
+        count = np.minimum(n_first, n_second)
+        # the median of n values scatters by 1.25 standard deviations over the root of n
+        spread = 1.25 * robust_sigma(residual[::3, ::3][mask[::3, ::3]]) / np.sqrt(np.maximum(count, 1))
+        shared[(np.abs(shared) < 3.5 * spread) | (count < 24)] = 0
+        if shared.any():
+            columns = np.flatnonzero(shared)
+            image[:, columns] -= shared[columns].astype(np.float32) * live[:, columns]
+
+
+def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
+    """Level, in place, specks in `residual` (H, W) that are sharper than any lens could draw them.
+
+    Dead and hot pixels, also where the camera has interpolated them over 2 x 2.
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(0).normal(0, 1, (64, 64)).astype(np.float32)
+    >>> image[30, 30] = -20
+    >>> remove_dead_pixels(image, np.ones(image.shape, bool))
+    >>> bool(image[30, 30] > -3)
+    True
+    """
+    if min(residual.shape) < 8:
+        return
+    for _ in range(2):  # pairs of them hide each other
+        # sums over 2 x 2 and 4 x 4 round the lower right corner of each pixel
+        inner = np.asarray(cv2.boxFilter(residual, -1, (2, 2), anchor=(0, 0), normalize=False), np.float32)
+        size = np.abs(inner)
+        limit = 4.5 * robust_sigma(inner[::3, ::3][mask[::3, ::3]])
+        peaks = (size > limit) & (size == cv2.dilate(size, np.ones((3, 3), np.uint8)))
+        peaks[:1], peaks[-3:], peaks[:, :1], peaks[:, -3:] = False, False, False, False
+        y, x = np.nonzero(peaks)
+        patch = np.stack([residual[y + i, x + j] for i in range(-1, 3) for j in range(-1, 3)])
+        centre = inner[y, x]
+        around = patch.sum(axis=0) - centre
+        sharpness = around / np.where(centre == 0, 1, centre)
+        fault = sharpness < _SHARPEST
+        for sign in (-1, 1):
+            same = np.sign(centre) == sign
+            # weak ones prove little: twice the limit tells
+            clear = same & (np.abs(centre) > 2 * limit)
+            if np.count_nonzero(fault & clear) > max(_MANY, 0.5 * np.count_nonzero(clear)):
+                fault |= same & (sharpness < _SHARPEST_OF_MANY)
+        if not fault.any():
+            return
+        level = around[fault] / 12
+        for i in (0, 1):
+            for j in (0, 1):
+                residual[y[fault] + i, x[fault] + j] = level
+
+
+def _row_medians(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    ordered = np.sort(values, axis=1)  # NaN last
+    count = ordered.shape[1] - np.count_nonzero(np.isnan(ordered), axis=1)
+    middle = np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0)[:, None], axis=1)[:, 0]
+    return np.where(count > 0, middle, 0).astype(np.float32), count
