@@ -347,7 +347,8 @@ def test_sizes_of_labelled_spots_on_real_images(real_data: Path) -> None:
             expected.append(2 * max(axes[0] * 62.5 / rim["rx"], axes[1] * 62.5 / rim["ry"]))
     table = measure_defects(gray, zones, anatomy, tuple(defects))
     error = table["diameter_um"].to_numpy() - np.array(expected)
-    assert abs(float(np.median(error))) < 0.3
+    # labels were drawn around what is seen, blur included: the spots themselves are up to a pixel smaller
+    assert -0.65 < float(np.median(error)) < 0.1
     assert (table["contrast_gray"] < 0).mean() > 0.8
 
 

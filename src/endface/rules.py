@@ -1,8 +1,9 @@
 """What class a single defect looks like: a score card of physical evidence, each item with its points.
 
 Contamination is the reference: it scores 0, and a defect without any evidence is contamination. Points are
-log-odds; classes get their probabilities by softmax. Pits and dust of two or three pixels look alike; their
-probabilities say so.
+log-odds; classes get their probabilities by softmax. The points are those of a multinomial logistic
+regression on rendered defects (docs/clustering.md says of which, and how well it did on others). Pits and
+dust of two or three pixels look alike; their probabilities say so.
 """
 
 from __future__ import annotations
@@ -31,24 +32,26 @@ class Evidence:
 
 
 SCORE_CARD: Final = (
-    Evidence("always", "what a defect is before anything is known about it", -2.3, -1.8),
-    Evidence("thin_straight", "length / width 3 to 12 (log), times straightness 0.7 to 0.95", 4.5, 1.0),
+    Evidence("always", "what a defect is before anything is known about it", -2.7, -1.0),
+    Evidence("thin", "length / width 2.5 to 8 (log)", -3.0, -2.7),
+    Evidence("smooth", "thin, waviness 0.04 to 0.004 (log): no lint, no crack", 5.9, 1.5),
+    Evidence("elongated", "axes of the moments' ellipse 1.4 to 3", 2.4, 1.1),
+    Evidence("line_found", "thin, and the line detector saw it", 0.8, 0.2),
+    Evidence("bright", "brighter than its surroundings", 1.1, -1.5),
+    Evidence("from_rim", "thin, begins within 2.5 to 0.5 um of the rim and runs inwards: a crack", 0.8, 3.1),
+    Evidence("along_rim", "thin, 0.3 to 0.8 of it near the rim", -0.5, 2.3),
+    Evidence("on_rim", "compact, nearest pixel within 2.5 to 0.5 um of the rim", 0.7, 3.8),
+    Evidence("small", "compact, 4 to 1.5 um across (log)", -1.2, 0.3),
+    Evidence("large", "compact, 9 to 30 um across (log): flakes, oil, droplets", -2.4, -2.9),
+    Evidence("regular", "clear, irregularity 0.16 to 0.05: an ellipse", -0.8, 1.6),
+    Evidence("oblong", "clear, axes of its outline 1.2 to 2", 0.0, -1.8),
+    Evidence("lit_edge", "distinct, opposite contrast in a quarter of its margin 0.03 to 0.3", 1.4, 2.7),
+    Evidence("one_sided", "distinct, margin differs from side to side by 0.05 to 0.3", 1.9, 2.4),
     Evidence(
-        "thin_curly", "length / width 3 to 12 (log), times 1 - straightness: lint, or a crack", 0.5, 0.0
+        "fringes", "distinct, contrast of its own sign beyond an opposite margin 0.01 to 0.12", -0.2, -1.3
     ),
-    Evidence("elongated", "axes of the moments' ellipse 1.4 to 2.8", 3.0, 0.4),
-    Evidence("broad_line", "a line of 4 to 10 um width", -2.5, -1.0),
-    Evidence("line_found", "the line detector saw it, and it is thin", 0.5, 0.0),
-    Evidence("on_rim", "compact, nearest pixel within 2.5 to 0.5 um of the cladding rim", 0.0, 4.0),
-    Evidence("rim_found", "the rim detector saw it, and it is compact", 0.0, 2.0),
-    Evidence("sizeable", "compact, 2.5 to 5 um across (log)", 0.0, 1.8),
-    Evidence("large", "compact, 10 to 30 um across (log): flakes, oil, droplets", -2.0, -4.0),
-    Evidence("dark", "compact and darker than its surroundings", -1.0, 0.4),
-    Evidence("raised_rim", "compact, margin of opposite polarity 0 to 0.2 of its contrast", 0.0, 0.9),
-    Evidence(
-        "far_out", "compact, 1.2 to 3 cladding radii from the centre: the ferrule gathers dust", 0.0, -1.0
-    ),
-    Evidence("in_parts", "compact, of 1 to 3 pieces: a hole with a lit edge", 0.0, 2.0),
+    Evidence("mottled", "clear, spread of its inner pixels 0.08 to 0.4 of its peak", -0.4, -2.3),
+    Evidence("far_out", "compact, 1.2 to 3 cladding radii from the centre", 0.3, -0.4),
 )
 
 
@@ -101,29 +104,36 @@ def class_probabilities(table: pl.DataFrame) -> NDArray[np.float64]:
 
 def applicable_evidence(table: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
     """Return for each item of `SCORE_CARD` how far (0 to 1) it applies to each defect."""
-    thin = _log_ramp(_column(table, "slenderness"), 3.0, 12.0)
-    straight = _ramp(_column(table, "straightness"), 0.7, 0.95)
+    thin = _log_ramp(_column(table, "slenderness"), 2.5, 8.0)
     compact = 1.0 - thin
     size_um = size_of(table, "diameter_um", "diameter_px")
-    width_um = size_of(table, "width_um", "line_width_px")
     rim_um = np.nan_to_num(_column(table, "rim_distance_um"), nan=np.inf)
     radius = np.nan_to_num(_column(table, "radius_norm"), nan=1.0)
-    detector = table["detector"]
+    along_rim = _ramp(np.nan_to_num(_column(table, "rim_share")), 0.3, 0.8)
+    on_rim = 1.0 - _ramp(rim_um, 0.5, 2.5)
+    # noise averages out over the pixels of a patch
+    distinct_snr = _column(table, "peak_snr") * np.sqrt(np.clip(_column(table, "area_px"), 9.0, 100.0) / 9.0)
+    distinct = compact * _log_ramp(distinct_snr, 3.0, 12.0)
+    clear = distinct * _log_ramp(_column(table, "diameter_px"), 3.5, 8.0)
     return {
         "always": np.ones(table.height),
-        "thin_straight": thin * straight,
-        "thin_curly": thin * (1.0 - straight),
-        "elongated": _ramp(_column(table, "aspect_ratio"), 1.4, 2.8),
-        "broad_line": thin * _log_ramp(width_um, 4.0, 10.0),
-        "line_found": thin * detector.str.contains("line").to_numpy(),
-        "on_rim": compact * (1.0 - _ramp(rim_um, 0.5, 2.5)),
-        "rim_found": compact * detector.str.contains("rim").to_numpy(),
-        "sizeable": compact * _log_ramp(size_um, 2.5, 5.0),
-        "large": compact * _log_ramp(size_um, 10.0, 30.0),
-        "dark": compact * (_column(table, "polarity") < 0),
-        "raised_rim": compact * _ramp(_column(table, "halo"), 0.0, 0.2),
+        "thin": thin,
+        "smooth": thin * (1.0 - _log_ramp(_column(table, "waviness"), 0.004, 0.04)),
+        "elongated": _ramp(_column(table, "aspect_ratio"), 1.4, 3.0),
+        "line_found": thin * table["detector"].str.contains("line").to_numpy(),
+        "bright": (_column(table, "polarity") > 0).astype(np.float64),
+        "from_rim": thin * on_rim * (1.0 - along_rim) * (radius < 1.02),
+        "along_rim": thin * along_rim,
+        "on_rim": compact * on_rim,
+        "small": compact * (1.0 - _log_ramp(size_um, 1.5, 4.0)),
+        "large": compact * _log_ramp(size_um, 9.0, 30.0),
+        "regular": clear * (1.0 - _ramp(_column(table, "irregularity"), 0.05, 0.16)),
+        "oblong": clear * _ramp(_column(table, "outline_aspect"), 1.2, 2.0),
+        "lit_edge": distinct * _ramp(_column(table, "lit_edge"), 0.03, 0.3),
+        "one_sided": distinct * _ramp(_column(table, "one_sided"), 0.05, 0.3),
+        "fringes": distinct * _ramp(_column(table, "fringe"), 0.01, 0.12),
+        "mottled": clear * _ramp(_column(table, "mottling"), 0.08, 0.4),
         "far_out": compact * _ramp(radius, 1.2, 3.0),
-        "in_parts": compact * _ramp(_column(table, "n_subregions"), 1.0, 3.0),
     }
 
 

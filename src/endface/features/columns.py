@@ -34,20 +34,27 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
     Column("centroid_y_px", "float", "px", "centroid, down"),
     Column("area_px", "int", "px", "number of pixels"),
     Column("area_um2", "float", "um2", "area"),
-    Column("diameter_um", "float", "um", "smallest enclosing circle"),
-    Column("diameter_px", "float", "px", "smallest enclosing circle, in pixels of the mean pitch"),
+    Column("diameter_um", "float", "um", "smallest enclosing circle; of small spots freed of the blur"),
+    Column("diameter_px", "float", "px", "same in pixels of the mean pitch"),
     Column("length_um", "float", "um", "along the centre line for lines, largest extent for blobs"),
     Column("length_px", "float", "px", "same in pixels"),
-    Column("width_um", "float", "um", "photometric width for lines, extent across the length for blobs"),
+    Column(
+        "width_um",
+        "float",
+        "um",
+        "photometric width of lines, freed of the blur; extent across the length of blobs",
+    ),
     Column("line_width_px", "float", "px", "same in pixels of the mean pitch (`width_px` is the box)"),
     Column("max_width_um", "float", "um", "largest width"),
     Column("max_line_width_px", "float", "px", "same in pixels of the mean pitch"),
     Column(
         "width_sd_um", "float", "um", "noise's part of the standard uncertainty of `width_um`; 0 for spots"
     ),
+    Column("width_resolved", "bool", "", "false for lines so narrow that `width_um` is an upper bound"),
     Column("orientation_deg", "float", "deg", "major axis, 0 along x, counter-clockwise, in [0, 180)"),
     Column("straightness", "float", "", "distance of the ends over the length: 1 straight, 0 closed"),
     Column("tortuosity", "float", "rad", "sum of the absolute turning angles along the centre line"),
+    Column("waviness", "float", "", "rms distance of the centre line from a parabola, over its extent"),
     Column(
         "contrast",
         "float",
@@ -87,6 +94,7 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
         "least distance of its pixels from the cladding rim over the radius; 0 on it",
     ),
     Column("rim_distance_um", "float", "um", "least distance of its pixels from the cladding rim; 0 on it"),
+    Column("rim_share", "float", "", "share of its pixels within 4 % of the cladding radius from its rim"),
     Column("mean_intensity", "float", "gray", "mean of its pixels"),
     Column("std_intensity", "float", "gray", "standard deviation of its pixels"),
     Column("min_intensity", "float", "gray", "darkest pixel"),
@@ -96,6 +104,15 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
     Column(
         "halo", "float", "", "how much its margin differs from the background the other way, of its contrast"
     ),
+    Column("outline_aspect", "float", "", "axes of the patch at half its peak contrast, >= 1; 1 for lines"),
+    Column(
+        "irregularity", "float", "", "share of that patch and its ellipse not common to both; 0 for lines"
+    ),
+    Column("lit_edge", "float", "", "strongest opposite contrast in a quarter of its margin, over its peak"),
+    Column("one_sided", "float", "", "how much its margin differs from side to side, over its peak"),
+    Column("fringe", "float", "", "contrast of its own sign beyond an opposite margin, over its peak"),
+    Column("mottling", "float", "", "standard deviation of its inner pixels over its peak, noise removed"),
+    Column("peak_snr", "float", "", "peak contrast over the noise around it; 0 for lines"),
     Column("entropy", "float", "bit", "entropy of 16 gray bins over its own and its ring's range"),
     Column("glcm_contrast", "float", "", "co-occurrence contrast (16 bins, distance 1)"),
     Column("glcm_homogeneity", "float", "", "co-occurrence homogeneity"),

@@ -16,13 +16,19 @@ from numpy.typing import NDArray
 from endface.annotation import AnatomyZone, Defect, IecZone, Zones, instance_map
 from endface.features.columns import DEFECT_COLUMNS, to_table
 from endface.imaging.contrast import Contrast, measure_contrast
-from endface.imaging.linewidth import photometric_width
+from endface.imaging.focus import edge_blur_px
+from endface.imaging.linewidth import photometric_width, seen_share, unblurred_width
 from endface.imaging.shape import Shape, measure_shape, set_pixels
 from endface.imaging.skeleton import Centerline, trace
+from endface.imaging.spotlook import SpotLook, look_at_spot, unblurred_diameter
 from endface.imaging.texture import measure_texture
 
 LINE_SLENDERNESS = 3.0  # from here on length and width are those of a line
 MAX_REACH_PX = 25.0
+COMPACT_SLENDERNESS = 8.0  # beyond, outline and margin are those of a line and not looked at
+SMALL_SPOT_PX = 5.0  # smaller spots look as wide as the blur makes them
+ASSUMED_BLUR_PX = 1.0  # where no edge of the image is clear enough to tell
+ON_RIM = 0.04  # of the cladding radius: 2.5 um of 62.5 um
 ZONE_ORDER = (
     AnatomyZone.CORE,
     AnatomyZone.CLADDING,
@@ -44,6 +50,7 @@ class _Scene:
     blocked: NDArray[np.uint8]
     quantum: float
     floor: float
+    blur_px: float
 
     @property
     def spacing(self) -> tuple[float, float]:
@@ -60,7 +67,12 @@ class _Scene:
 
 
 def measure_defects(
-    image: NDArray[np.generic], zones: Zones, iec: NDArray[np.uint8], defects: tuple[Defect, ...]
+    image: NDArray[np.generic],
+    zones: Zones,
+    iec: NDArray[np.uint8],
+    defects: tuple[Defect, ...],
+    *,
+    blur_px: float | None = None,
 ) -> pl.DataFrame:
     """Measure all defects of one image.
 
@@ -73,6 +85,8 @@ def measure_defects(
         Codes of `IecZone`.
     defects : tuple of Defect
         Each with at least one pixel, inside the image.
+    blur_px : float, optional
+        Blur of the image as of `endface.imaging.focus.edge_blur_px`; measured where not given.
 
     Returns
     -------
@@ -87,7 +101,8 @@ def measure_defects(
     Notes
     -----
     `contrast` is relative to the local background and never negative; `contrast_gray` and `polarity` carry
-    the sign. Below about 3 px of width the photometric width is that of the microscope's blur.
+    the sign. Widths of lines and diameters of small spots are corrected for the image's blur; a line too
+    narrow for that has an upper bound for its width (`width_resolved` is false).
 
     Examples
     --------
@@ -116,10 +131,16 @@ def measure_defects(
         blocked=blocked.astype(np.uint8),
         quantum=1.0 / math.sqrt(12.0) if whole else max(1e-4 * abs(top), 1e-12),
         floor=max(abs(top) / 255.0, 1e-12),
+        blur_px=_blur(edge_blur_px(gray, zones.valid) if blur_px is None else blur_px),
     )
     return to_table(
         [_measure(scene, number, defect) for number, defect in enumerate(defects, 1)], DEFECT_COLUMNS
     )
+
+
+def _blur(blur_px: float) -> float:
+    """Return the blur within what lenses and pixels make plausible."""
+    return ASSUMED_BLUR_PX if math.isnan(blur_px) else min(max(blur_px, 0.4), 3.0)
 
 
 def _measure(scene: _Scene, number: int, defect: Defect) -> dict[str, object]:
@@ -136,6 +157,8 @@ def _measure(scene: _Scene, number: int, defect: Defect) -> dict[str, object]:
         left=defect.x_px,
         pixels=pixels,
     )
+    position = _position(scene, rows, cols, shape.row_px + defect.y_px, shape.col_px + defect.x_px)
+    look = _look(scene, defect, line)
     return {
         "instance": number,
         "x_px": defect.x_px,
@@ -149,8 +172,10 @@ def _measure(scene: _Scene, number: int, defect: Defect) -> dict[str, object]:
         "confidence": _confidence(defect),
         **_zones_touched(scene, rows, cols, shape.row_px + defect.y_px, shape.col_px + defect.x_px),
         **_size(scene, defect, shape, line),
+        **_diameter(scene, shape, look, on_rim=position["rim_distance_norm"] == 0.0),
         **_shape(scene, shape, line),
-        **_position(scene, rows, cols, shape.row_px + defect.y_px, shape.col_px + defect.x_px),
+        **_outlook(look),
+        **position,
         **_intensity(scene, defect, contrast),
         **_texture(scene, rows, cols, contrast),
     }
@@ -182,25 +207,23 @@ def _zones_touched(
 def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict[str, object]:
     is_line = line.length >= LINE_SLENDERNESS * line.mean_width
     length, width, widest = shape.major, shape.minor, line.max_width
-    width_sd = 0.0
+    width_sd, resolved = 0.0, True
     length_px = shape.major / scene.pitch
     if is_line:
-        length, length_px = line.length, line.length_px
         reach = min(2.0 * line.mean_width + 5.0 * scene.pitch, MAX_REACH_PX * scene.pitch)
-        seen = photometric_width(
-            scene.gray,
-            line.path_px + np.array([defect.y_px, defect.x_px]),
-            reach=reach,
-            spacing=scene.spacing,
-        )
-        known = not math.isnan(seen.mean)
-        width, widest = (seen.mean, seen.maximum) if known else (line.mean_width, line.max_width)
-        width_sd = seen.sd if known else 0.0
+        path_px = line.path_px + np.array([defect.y_px, defect.x_px])
+        share = seen_share(scene.gray, path_px, reach=reach, spacing=scene.spacing)
+        length, length_px = share * line.length, share * line.length_px
+        seen = photometric_width(scene.gray, path_px, reach=reach, spacing=scene.spacing)
+        if math.isnan(seen.mean):
+            width, widest = line.mean_width, line.max_width
+        else:
+            blur = scene.blur_px * scene.pitch
+            width, resolved = unblurred_width(seen.mean, blur)
+            widest, width_sd = unblurred_width(seen.maximum, blur)[0], seen.sd
     return {
         "area_px": shape.area_px,
         "area_um2": scene.um(shape.area),
-        "diameter_um": scene.um(shape.diameter),
-        "diameter_px": shape.diameter / scene.pitch,
         "length_um": scene.um(length),
         "length_px": length_px,
         "width_um": scene.um(width),
@@ -208,8 +231,68 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         "max_width_um": scene.um(max(widest, width)),
         "max_line_width_px": max(widest, width) / scene.pitch,
         "width_sd_um": scene.um(width_sd),
+        "width_resolved": resolved,
         "is_line": is_line,
     }
+
+
+def _look(scene: _Scene, defect: Defect, line: Centerline) -> SpotLook:
+    """Return outline, margin and inside of a compact defect; nothing for a line."""
+    if line.length > COMPACT_SLENDERNESS * line.mean_width:
+        return SpotLook()
+    return look_at_spot(
+        scene.gray,
+        scene.anatomy,
+        scene.blocked,
+        defect.mask,
+        top=defect.y_px,
+        left=defect.x_px,
+        blur_px=scene.blur_px,
+        spacing=scene.spacing,
+    )
+
+
+def _diameter(scene: _Scene, shape: Shape, look: SpotLook, *, on_rim: bool) -> dict[str, object]:
+    """Return the diameter: of the mask or of the patch at half its peak, whichever is larger.
+
+    Detectors cut the soft edge of large spots off and draw small ones as wide as their blur: those have the
+    major axis of the patch at half its peak, which noise at its border does not lengthen, freed of the blur.
+    On a rim the mask alone counts, since the level on one side of it says little about the other.
+    """
+    diameter = shape.diameter
+    if not on_rim and look.major < SMALL_SPOT_PX * scene.pitch:
+        diameter = unblurred_diameter(look.major, look.blur)
+    elif not on_rim and not math.isnan(look.diameter):
+        diameter = max(diameter, look.diameter)
+    return {"diameter_um": scene.um(diameter), "diameter_px": diameter / scene.pitch}
+
+
+def _outlook(look: SpotLook) -> dict[str, object]:
+    aspect = 1.0 if math.isnan(look.major) else look.major / look.minor
+    return {
+        "outline_aspect": aspect,
+        "irregularity": look.irregularity,
+        "lit_edge": look.lit_edge,
+        "one_sided": look.one_sided,
+        "fringe": look.fringe,
+        "mottling": look.mottling,
+        "peak_snr": look.peak_snr,
+    }
+
+
+def _waviness(path_px: NDArray[np.float64], spacing: tuple[float, float]) -> float:
+    """Return the rms distance of a path from its best parabola, over the path's extent."""
+    path = (path_px - path_px.mean(axis=0)) * np.array(spacing)
+    if len(path) < 6:
+        return 0.0
+    along = path @ np.linalg.svd(path, full_matrices=False)[2].T
+    scale = float(np.ptp(along[:, 0]))
+    if scale <= 0.0:
+        return 0.0
+    x = along[:, 0] / scale
+    curve = np.stack([np.ones_like(x), x, x * x], axis=1)
+    rest = along[:, 1] - curve @ np.linalg.lstsq(curve, along[:, 1], rcond=None)[0]
+    return float(np.sqrt(np.mean(rest * rest))) / scale
 
 
 def _shape(scene: _Scene, shape: Shape, line: Centerline) -> dict[str, object]:
@@ -217,6 +300,7 @@ def _shape(scene: _Scene, shape: Shape, line: Centerline) -> dict[str, object]:
         "orientation_deg": shape.orientation_deg,
         "straightness": line.straightness,
         "tortuosity": line.turning_rad,
+        "waviness": _waviness(line.path_px, scene.spacing),
         "slenderness": line.length / line.mean_width,
         "aspect_ratio": shape.aspect_ratio,
         "circularity": shape.circularity,
@@ -240,7 +324,15 @@ def _position(
     scene: _Scene, rows: NDArray[np.int64], cols: NDArray[np.int64], row: float, col: float
 ) -> dict[str, object]:
     rim = scene.zones.cladding
-    names = ("distance_px", "distance_um", "angle_deg", "radius_norm", "rim_distance_norm", "rim_distance_um")
+    names = (
+        "distance_px",
+        "distance_um",
+        "angle_deg",
+        "radius_norm",
+        "rim_distance_norm",
+        "rim_distance_um",
+        "rim_share",
+    )
     if rim is None:
         return dict.fromkeys(names)
     sy, sx = scene.spacing
@@ -256,6 +348,7 @@ def _position(
         "radius_norm": float(rim.normalized_radius(col, row)),
         "rim_distance_norm": gap,
         "rim_distance_um": scene.um(gap * radius),
+        "rim_share": float(np.mean(np.abs(radii - 1.0) < ON_RIM)),
     }
 
 

@@ -20,6 +20,10 @@ LOBE_END = 0.1  # share of its peak at which a lobe ends where noise does not hi
 # relative error of a Gaussian's width by that of its peak: both flanks at half height, and the peak itself
 _NOISE_TO_WIDTH = math.hypot(1.0, math.sqrt(2.0) / 1.477)
 STEP = 0.25  # sampling across the line, in units of the smaller pitch
+END_STRENGTH = 0.4  # share of its median strength at which a line ends
+OVERSHOOT_PX = 30  # what is longer than this and weaker than the rest is line all the same
+_UNRESOLVED = 1.1  # lines that look at most so much wider than the blur alone would make them
+_END_NOISE = 0.15  # the strength along a line is averaged until its noise is this share of the line's
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,90 @@ def photometric_width(
     mean, peak = float(np.median(widths)), float(np.median(peaks))
     sd = _NOISE_TO_WIDTH * mean * noise / abs(peak) / math.sqrt(widths.size)
     return LineWidth(mean, float(np.max(widths)), peak, sd)
+
+
+def unblurred_width(apparent: float, blur: float) -> tuple[float, bool]:
+    """Return the width of a groove that looks `apparent` wide through a blur, and whether that is resolved.
+
+    A box of width w under a Gaussian of sigma s has integral / peak w / erf(w / (sqrt(8) s)), at least
+    2.507 s. Within a tenth of that the width cannot be told from any smaller one: the largest that looks so
+    (1.55 s) is returned, an upper bound.
+
+    Parameters
+    ----------
+    apparent : float
+        Photometric width.
+    blur : float
+        Standard deviation of the image's blur in the same units.
+
+    Examples
+    --------
+    >>> width, resolved = unblurred_width(6.0, 1.0)
+    >>> round(width, 1), resolved, unblurred_width(2.5, 1.0)[1]
+    (6.0, True, False)
+    """
+    least = _UNRESOLVED * math.sqrt(2.0 * math.pi) * blur
+    low, high = 1e-6 * max(blur, 1e-12), max(apparent, least)
+    for _ in range(30):  # the apparent width grows with the true one: bisection
+        middle = 0.5 * (low + high)
+        if middle < max(apparent, least) * math.erf(middle / (math.sqrt(8.0) * blur + 1e-12)):
+            low = middle
+        else:
+            high = middle
+    return min(high, apparent), apparent > least
+
+
+def seen_share(
+    image: NDArray[np.float32],
+    path_px: NDArray[np.float64],
+    *,
+    reach: float,
+    spacing: tuple[float, float] = (1.0, 1.0),
+) -> float:
+    """Return how much of a path's length lies between the ends of the line that is seen there.
+
+    Detectors draw lines longer than they are, by up to half the length they average over. How strong the
+    line is at each point is its profile compared with the median profile; the line ends where the running
+    mean of that falls to `END_STRENGTH`. Gaps within count as line. 1 where the noise does not let the ends
+    be seen, or less than half of the path would be left.
+
+    Parameters are those of `photometric_width`.
+
+    Examples
+    --------
+    >>> image = np.full((20, 120), 100, np.float32)
+    >>> image[9:12, 20:100] = 60
+    >>> path = np.stack([np.full(100, 10.0), np.arange(10.0, 110.0)], axis=1)
+    >>> round(seen_share(image, path, reach=8), 1)
+    0.8
+    """
+    n = path_px.shape[0]
+    if n < 2 * SEGMENT_PX:
+        return 1.0
+    raw = _profiles(image, path_px, n, float(reach), *spacing)
+    # light is lost in shares of what is there: a line is as strong on a dark zone as on a bright one
+    around = np.median(raw, axis=1, keepdims=True)
+    profiles = _level(raw) / np.maximum(around, 0.1 * float(around.max()) + 1e-12)
+    # the outermost fifths may lie beyond the line
+    typical = np.median(profiles[n // 5 : n - n // 5], axis=0)
+    power = float(typical @ typical)
+    if power <= 0.0:
+        return 1.0
+    strength = np.minimum(profiles @ typical / power, 1.5)
+    noise = 1.4826 * float(np.median(np.abs(np.diff(strength)))) / math.sqrt(2.0)
+    window = max(5, math.ceil((noise / _END_NOISE) ** 2))
+    if window > n // 4:
+        return 1.0
+    smooth = np.convolve(strength, np.full(window, 1.0 / window), mode="same")
+    strong = np.flatnonzero(smooth >= END_STRENGTH)
+    if strong.size == 0:
+        return 1.0
+    # the last point of a path lies on the line's very edge and looks half as strong
+    first, last = max(int(strong[0]) - 1, 0), min(int(strong[-1]) + 1, n - 1)
+    first, last = first * (first <= OVERSHOOT_PX), last if n - 1 - last <= OVERSHOOT_PX else n - 1
+    steps = np.hypot(*(np.diff(path_px, axis=0) * np.array(spacing)).T)
+    share = float(steps[first:last].sum() / max(steps.sum(), 1e-12))
+    return share if share >= 0.5 else 1.0
 
 
 def _level(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
