@@ -57,7 +57,8 @@ class Sample:
 
     @staticmethod
     def _smallest(rows: pl.DataFrame, most: int) -> pl.DataFrame:
-        return rows.sort("_rank", *_order(rows)).group_by("_stratum", maintain_order=True).head(most)
+        best = rows.sort("_rank", *_order(rows)).group_by("_stratum", maintain_order=True).head(most)
+        return best.select(rows.columns)
 
 
 def _order(table: pl.DataFrame) -> list[str]:
