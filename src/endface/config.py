@@ -95,6 +95,15 @@ class QualitySettings(_Section):
     max_um_per_px: float = Field(1.0, gt=0, description="flag coarser images: small defects cannot show")
 
 
+class BatchSettings(_Section):
+    """What the images of a run tell together."""
+
+    optics_dirt: bool = Field(True, description="finds that stay in place over many images are no defects")
+    check_pitch: bool = Field(True, description="flag a pixel pitch that disagrees with its scope's")
+    correct_pitch: bool = Field(True, description="use the scope's pitch where another cladding explains it")
+    same_face: bool = Field(True, description="find images that show the same face")
+
+
 class OutputSettings(_Section):
     """Optional outputs besides those of the contract."""
 
@@ -118,6 +127,7 @@ class Settings(_Section):
     severity: SeveritySettings = SeveritySettings()
     grading: GradingSettings = GradingSettings()
     quality: QualitySettings = QualitySettings()
+    batch: BatchSettings = BatchSettings()
     output: OutputSettings = OutputSettings()
 
 

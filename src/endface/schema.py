@@ -64,6 +64,8 @@ concentricity_error_pct | float | %  | that distance in per cent of the cladding
 focus_score             | float |    | 0 blurred to 1 sharp
 quality_flags           | str   |    | what makes the image doubtful, separated by '; '
 notes                   | str   |    | what was done while reading, separated by '; '
+n_optics_finds          | int   |    | finds that are marks of the optics, not counted as defects
+same_face_group         | int   |    | number shared by images of the same face; empty: no other shows it
 """)
 
 DEFECT_COLUMNS = _columns("""
@@ -112,6 +114,47 @@ mean_intensity    | float | gray | mean gray value
 std_intensity     | float | gray | standard deviation of the gray values
 mean_gradient     | float | gray | mean gradient magnitude per pixel
 entropy           | float | bit  | entropy of the gray values
+""")
+
+OPTICS_MARK_COLUMNS = _columns("""
+scope         | str   |      | frame size, and a number where a scope has many images
+mark          | int   |      | number of the mark within its scope
+cause         | str   |      | hot or dead pixel, dust on the optics, or seam of the sensor
+x_px          | int   | px   | left column of the box
+y_px          | int   | px   | top row of the box
+width_px      | int   | px   | width of the box
+height_px     | int   | px   | height of the box
+area_px       | int   | px   | number of pixels
+n_images      | int   |      | images that show the place
+n_seen_in     | int   |      | images in which it was found
+contrast_gray | float | gray | mean difference from its surroundings
+""")
+
+OPTICS_FIND_COLUMNS = _columns("""
+image         | str   |      | path relative to the INPUT it was found under
+image_id      | str   |      | unique name of the image
+instance      | int   |      | number of the find before it was taken out
+type          | str   |      | optics
+scope         | str   |      | scope of the mark
+mark          | int   |      | number of the mark within its scope
+cause         | str   |      | as in the table of marks
+x_px          | int   | px   | left column of the box
+y_px          | int   | px   | top row of the box
+width_px      | int   | px   | width of the box
+height_px     | int   | px   | height of the box
+centroid_x_px | float | px   | centroid, column
+centroid_y_px | float | px   | centroid, row
+area_px       | int   | px   | number of pixels
+diameter_um   | float | um   | smallest enclosing circle
+contrast_gray | float | gray | mean difference from its surroundings
+detector      | str   |      | which detectors saw it
+provenance    | str   |      | machine: optics
+""")
+
+FACE_COLUMNS = _columns("""
+same_face_group | int | | number of the face
+image           | str | | path relative to the INPUT it was found under
+image_id        | str | | unique name of the image
 """)
 
 FAILURE_COLUMNS = _columns("""

@@ -104,7 +104,7 @@ def render(tables: RunTables) -> str:
         _row(tables.folder, values, longest_px if index in pictured else 0)
         for index, values in zip(listed, images[listed].iter_rows(named=True), strict=True)
     ]
-    return _environment().get_template("report.html.j2").render(
+    return template_environment().get_template("report.html.j2").render(
         css=_asset("report.css"),
         js=_asset("report.js"),
         n_images=images.height,
@@ -116,6 +116,7 @@ def render(tables: RunTables) -> str:
         classes=class_colours(),
         zones=_zone_rows(tables.zones),
         clusters=_cluster_rows(tables),
+        same_faces=_same_faces(images),
         failures=tables.failures.to_dicts(),
         facts=_facts(tables),
         settings=settings_table(
@@ -200,6 +201,15 @@ def _cluster_rows(tables: RunTables) -> list[dict[str, Any]]:
     return rows
 
 
+def _same_faces(images: pl.DataFrame) -> list[str]:
+    """Return the names of the images of each face that several show, at most as many as rows are listed."""
+    if "same_face_group" not in images.columns:
+        return []
+    shown = images.filter(pl.col("same_face_group").is_not_null())
+    groups = shown.group_by("same_face_group", maintain_order=True).agg(pl.col("image"))
+    return [", ".join(names) for names in groups.sort("same_face_group")["image"].head(ROW_LIMIT).to_list()]
+
+
 def _facts(tables: RunTables) -> list[tuple[str, str]]:
     images = tables.images
     facts = [("Profile", _tally(images, "profile")), ("Micrometres from", _tally(images, "calibration"))]
@@ -213,6 +223,9 @@ def _facts(tables: RunTables) -> list[tuple[str, str]]:
         facts.append(
             ("Fibre found", f"in {int(images['found'].cast(pl.Boolean).sum()):,} of {images.height:,}")
         )
+    left_out = int(images["n_optics_finds"].sum() or 0) if "n_optics_finds" in images.columns else 0
+    if left_out:
+        facts.append(("Dirt on the optics", f"{left_out:,} finds not counted (endface optics)"))
     versions = tables.manifest.get("versions", {})
     if isinstance(versions, Mapping):
         facts.append(
@@ -254,7 +267,8 @@ def _asset(name: str) -> Markup:
     return Markup(resources.files("endface.report").joinpath("templates", name).read_text(encoding="utf-8"))
 
 
-def _environment() -> jinja2.Environment:
+def template_environment() -> jinja2.Environment:
+    """Return what renders the pages of this package: everything from outside is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("endface.report", "templates"),
         autoescape=True,  # file names and notes come from outside

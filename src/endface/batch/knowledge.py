@@ -1,0 +1,168 @@
+"""All that the batch tells: faces, then the optics, then the pitch; and what follows for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from endface.batch.optics import Mark, OpticsFind, OpticsTask, optics_tasks, read_optics, study_optics
+from endface.batch.pitch import PitchDoubt, pitch_doubts
+from endface.batch.same_face import group_faces
+from endface.batch.settle import Correction, SettleTask, settle_image, settled_record
+from endface.config import Settings
+from endface.errors import FormatError
+from endface.schema import FACE_COLUMNS, OPTICS_FIND_COLUMNS, OPTICS_MARK_COLUMNS, conform
+from endface.stages import Failure, Outcome
+from endface.store import Record, RunFolder, batch_files, write_table
+
+CarryOut = Callable[[str, Callable[[Any], Outcome], dict[str, Any]], dict[str, Outcome]]
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """What the batch made of the records.
+
+    Attributes
+    ----------
+    records : list of Record
+        As they are to be judged, in the order given; images that failed are left out.
+    files : list of Path
+        Files in the run folder that hold it.
+    failures : dict
+        What could not be done, by image_id or scope.
+    """
+
+    records: list[Record]
+    files: list[Path] = field(default_factory=list)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+
+def learn(
+    folder: RunFolder, records: Sequence[Record], settings: Settings, carry_out: CarryOut, *, basis: str
+) -> Knowledge:
+    """Find out what the images of a run tell together, and settle each image accordingly.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        What each image alone told.
+    carry_out : callable
+        Has tasks done: stage, function, tasks by name -> outcomes by name.
+    basis : str
+        Hash of what finds depend on besides the images: what is known of the optics is taken over with it.
+    """
+    chosen = settings.batch
+    groups = group_faces(folder, records) if chosen.same_face else [0] * len(records)
+    tasks: dict[str, OpticsTask] = {}
+    if chosen.optics_dirt:
+        tasks = optics_tasks(records, _face_numbers(records, groups), folder, basis=basis)
+    studied = carry_out("optics", study_optics, tasks)
+    failures = {name: outcome.failure for name, outcome in studied.items() if outcome.failure}
+    blocks = [name for name in tasks if name not in failures]
+    marks, finds = read_optics(folder, blocks)
+    doubts = pitch_doubts([record.row for record in records], cladding_um=settings.calibration.cladding_um)
+    corrections = _corrections(records, finds, doubts if chosen.check_pitch else {}, settings)
+    settle = {
+        record.image_id: SettleTask(record.image, record.image_id, folder, settings, correction)
+        for record, correction in zip(records, corrections, strict=True)
+        if correction or batch_files(folder, record.image_id)
+    }
+    outcomes = carry_out("settle", settle_image, settle)
+    failures |= {name: outcome.failure for name, outcome in outcomes.items() if outcome.failure}
+    settled = [
+        _settled(folder, record, group, len(correction.left_out))
+        if record.image_id in settle
+        else _with_counts(record, group, 0)
+        for record, correction, group in zip(records, corrections, groups, strict=True)
+        if record.image_id not in failures
+    ]
+    files = [folder.optics(name) for name in blocks]
+    files += [path.with_suffix(".png") for path in files]
+    files += [path for name in settle if name not in failures for path in batch_files(folder, name)]
+    files += _write_tables(folder, records, marks, finds, groups)
+    return Knowledge(settled, files, failures)
+
+
+def _face_numbers(records: Sequence[Record], groups: Sequence[int]) -> list[int]:
+    """Return the number of the face of each image: one for pictures of one group or of the same bytes."""
+    names = [
+        f"group {group}" if group else record.digest for record, group in zip(records, groups, strict=True)
+    ]
+    first = {name: number for number, name in reversed(list(enumerate(names)))}
+    return [first[name] for name in names]
+
+
+def _corrections(
+    records: Sequence[Record],
+    finds: Sequence[OpticsFind],
+    doubts: Mapping[int, PitchDoubt],
+    settings: Settings,
+) -> list[Correction]:
+    left_out: dict[str, list[int]] = {}
+    for find in finds:
+        left_out.setdefault(find.image_id, []).append(find.instance)
+    corrections = []
+    for place, record in enumerate(records):
+        mine = Correction(left_out=tuple(left_out.get(record.image_id, ())))
+        doubt = doubts.get(place)
+        if doubt is not None:
+            mine = _with_doubt(mine, doubt, correct=settings.batch.correct_pitch)
+        corrections.append(mine)
+    return corrections
+
+
+def _with_doubt(correction: Correction, doubt: PitchDoubt, *, correct: bool) -> Correction:
+    flag = f"um_per_px disagrees with its scope ({doubt.own[0]:.3f} against {doubt.scope[0]:.3f}"
+    if doubt.known_um is None:
+        flag += f": the rim found would be {doubt.cladding_um:.0f} um wide)"
+        return replace(correction, flag=flag)
+    flag += f": the cladding is probably {doubt.known_um:.0f} um)"
+    if not correct:
+        return replace(correction, flag=flag)
+    note = f"um_per_px {doubt.scope[0]:.3f} of its scope used instead of {doubt.own[0]:.3f}"
+    return replace(correction, flag=flag, note=note, um_per_px=doubt.scope)
+
+
+def _settled(folder: RunFolder, record: Record, group: int, n_left_out: int) -> Record:
+    settled = settled_record(folder, record.image_id)
+    if settled is None:
+        raise FormatError(f"{folder.record(record.image_id)}: damaged meanwhile", hint="Run again.")
+    return _with_counts(settled, group, n_left_out)
+
+
+def _with_counts(record: Record, group: int, n_left_out: int) -> Record:
+    return replace(record, row=record.row | {"same_face_group": group or None, "n_optics_finds": n_left_out})
+
+
+def _write_tables(
+    folder: RunFolder,
+    records: Sequence[Record],
+    marks: Sequence[Mark],
+    finds: Sequence[OpticsFind],
+    groups: Sequence[int],
+) -> list[Path]:
+    by_id = {record.image_id: record for record in records}
+    rows = []
+    for find in finds:
+        record = by_id[find.image_id]
+        own = record.defects.row(by_predicate=pl.col("instance") == find.instance, named=True)
+        rows.append(
+            {"image": record.image, **own, **asdict(find), "type": "optics", "provenance": "machine: optics"}
+        )
+    shown = sorted((group, place) for place, group in enumerate(groups) if group)
+    faces = [
+        {"same_face_group": group, "image": records[place].image, "image_id": records[place].image_id}
+        for group, place in shown
+    ]
+    tables = {
+        folder.optics_marks: conform(pl.DataFrame([asdict(mark) for mark in marks]), OPTICS_MARK_COLUMNS),
+        folder.optics_finds: conform(pl.DataFrame(rows), OPTICS_FIND_COLUMNS, extra=False),
+        folder.same_face: conform(pl.DataFrame(faces), FACE_COLUMNS),
+    }
+    for path, table in tables.items():
+        write_table(path, table)
+    return list(tables)

@@ -1,0 +1,102 @@
+"""Which images show the same face: the same file twice, photographed again, or turned in between.
+
+A face is known again by what differs along the circles round its fibre. Charts of radius and angle are made
+once per image; a description that does not depend on the turn picks a few likely partners for each, and
+only those are compared at every turn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endface.annotation import Zones
+from endface.imaging.facechart import face_chart, likely_turns
+
+N_RADII, N_COLUMNS = 48, 512
+STEP = 127 / 4.0  # codes per standard deviation: charts are cut at 4
+_PARTNERS = 24
+# light, shadow and dirt stay where they are when the face does not turn: more than they explain is asked for
+_UNTURNED_DEG, _UNTURNED_CORRELATION = 2.0, 0.5
+_BANDS, _WAVES, _DIMENSIONS = 12, 24, 24
+
+
+def chart_of(image: NDArray[np.generic], zones: Zones) -> NDArray[np.uint8]:
+    """Return the face as a chart to be kept: (48, 512) uint8; (1, 1) without a fibre.
+
+    Examples
+    --------
+    >>> from endface.zones import plain_zones
+    >>> blank = np.zeros((60, 80), np.uint8)
+    >>> chart_of(blank, plain_zones(blank)).shape
+    (1, 1)
+    """
+    if zones.cladding is None:
+        return np.full((1, 1), 128, np.uint8)
+    chart = face_chart(image, zones.cladding, n_radii=N_RADII)
+    chart = chart.reshape(N_RADII, N_COLUMNS, -1).mean(axis=2)
+    return np.rint(128 + STEP * chart).clip(0, 255).astype(np.uint8)
+
+
+def chart_from(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return a kept chart in standard deviations of each ring."""
+    return np.asarray((codes.astype(np.float32) - 128) / np.float32(STEP))
+
+
+def same_face(first: NDArray[np.float32], second: NDArray[np.float32], *, min_surety: float) -> bool:
+    """Whether two charts show one face, at any turn.
+
+    Examples
+    --------
+    >>> chart = np.random.default_rng(0).normal(size=(48, 512)).astype(np.float32)
+    >>> same_face(chart, np.roll(chart, 100, axis=1), min_surety=7)
+    True
+    >>> same_face(chart, chart[::-1], min_surety=7)
+    False
+    """
+    best = likely_turns(first, second, n=1)[0]
+    if abs(best.turn_deg) <= _UNTURNED_DEG and best.correlation < _UNTURNED_CORRELATION:
+        return False
+    return best.surety >= min_surety
+
+
+def describe(chart: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Describe a chart by what no turn changes: the strength of the waves along its rings.
+
+    Returns
+    -------
+    (288,) float32 ndarray
+
+    Examples
+    --------
+    >>> chart = np.random.default_rng(0).normal(size=(48, 512)).astype(np.float32)
+    >>> bool(np.allclose(describe(chart), describe(np.roll(chart, 77, axis=1)), atol=1e-3))
+    True
+    """
+    waves = np.abs(np.fft.rfft(chart, axis=1))[:, 1 : 4 * _WAVES + 1]
+    power = np.square(waves).reshape(_BANDS, -1, _WAVES, 4).sum(axis=(1, 3))
+    return np.log1p(power / chart.shape[1]).ravel().astype(np.float32)
+
+
+def likely_pairs(described: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Return the pairs (i < j) of descriptions (N, D) that are among each other's nearest, in order.
+
+    Time grows as N log N; all pairs are returned where there are few.
+
+    Examples
+    --------
+    >>> likely_pairs(np.array([[0.0], [1.0], [5.0]], np.float32))
+    [(0, 1), (0, 2), (1, 2)]
+    """
+    from scipy.spatial import KDTree
+
+    n = len(described)
+    if n <= _PARTNERS:
+        return [(i, j) for i in range(n) for j in range(i + 1, n)]
+    centred = described - described.mean(axis=0)
+    sample = centred[np.linspace(0, n - 1, min(n, 4096)).astype(int)]
+    _, axes = np.linalg.eigh(sample.T @ sample)
+    reduced = centred @ axes[:, -_DIMENSIONS:]
+    _, nearest = KDTree(reduced).query(reduced, k=_PARTNERS + 1)
+    pairs = {(min(i, int(j)), max(i, int(j))) for i, row in enumerate(nearest) for j in row if int(j) != i}
+    return sorted(pairs)
