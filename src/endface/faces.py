@@ -35,7 +35,7 @@ def chart_of(image: NDArray[np.generic], zones: Zones) -> NDArray[np.uint8]:
         return np.full((1, 1), 128, np.uint8)
     chart = face_chart(image, zones.cladding, n_radii=N_RADII)
     chart = chart.reshape(N_RADII, N_COLUMNS, -1).mean(axis=2)
-    return np.rint(128 + STEP * chart).clip(0, 255).astype(np.uint8)
+    return np.asarray(np.rint(128 + STEP * chart).clip(0, 255), np.uint8)
 
 
 def chart_from(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -75,7 +75,7 @@ def describe(chart: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     waves = np.abs(np.fft.rfft(chart, axis=1))[:, 1 : 4 * _WAVES + 1]
     power = np.square(waves).reshape(_BANDS, -1, _WAVES, 4).sum(axis=(1, 3))
-    return np.log1p(power / chart.shape[1]).ravel().astype(np.float32)
+    return np.asarray(np.log1p(power / chart.shape[1]).ravel(), np.float32)
 
 
 def likely_pairs(described: NDArray[np.float32]) -> list[tuple[int, int]]:
@@ -97,6 +97,6 @@ def likely_pairs(described: NDArray[np.float32]) -> list[tuple[int, int]]:
     sample = centred[np.linspace(0, n - 1, min(n, 4096)).astype(int)]
     _, axes = np.linalg.eigh(sample.T @ sample)
     reduced = centred @ axes[:, -_DIMENSIONS:]
-    _, nearest = KDTree(reduced).query(reduced, k=_PARTNERS + 1)
+    nearest = np.atleast_2d(KDTree(reduced).query(reduced, k=_PARTNERS + 1)[1])
     pairs = {(min(i, int(j)), max(i, int(j))) for i, row in enumerate(nearest) for j in row if int(j) != i}
     return sorted(pairs)

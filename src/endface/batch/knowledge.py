@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,37 @@ from endface.batch.same_face import group_faces
 from endface.batch.settle import Correction, SettleTask, settle_image, settled_record
 from endface.config import Settings
 from endface.errors import FormatError
+from endface.places import read_all
 from endface.schema import FACE_COLUMNS, OPTICS_FIND_COLUMNS, OPTICS_MARK_COLUMNS, conform
 from endface.stages import Failure, Outcome
-from endface.store import Record, RunFolder, batch_files, write_table
+from endface.store import Record, RunFolder, batch_files, read_record, write_table
 
 CarryOut = Callable[[str, Callable[[Any], Outcome], dict[str, Any]], dict[str, Outcome]]
+
+
+@dataclass(frozen=True, eq=False)
+class SettledRecords:
+    """The records of a run as they are to be judged, read anew from the journal at every passage.
+
+    Attributes
+    ----------
+    said : dict
+        image_id -> (same_face_group, n_optics_finds), in the order of the run.
+    """
+
+    folder: RunFolder
+    said: dict[str, tuple[int, int]]
+
+    def __iter__(self) -> Iterator[Record]:
+        return read_all(self._read, self.said, root=self.folder.root)
+
+    def _read(self, image_id: str) -> Record:
+        record = settled_record(self.folder, image_id)
+        if record is None:
+            raise FormatError(f"{self.folder.record(image_id)}: damaged meanwhile", hint="Run again.")
+        group, n_left_out = self.said[image_id]
+        counts = {"same_face_group": group or None, "n_optics_finds": n_left_out}
+        return replace(record, row=record.row | counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +56,7 @@ class Knowledge:
 
     Attributes
     ----------
-    records : list of Record
+    records : SettledRecords
         As they are to be judged, in the order given; images that failed are left out.
     files : list of Path
         Files in the run folder that hold it.
@@ -36,26 +64,27 @@ class Knowledge:
         What could not be done, by image_id or scope.
     """
 
-    records: list[Record]
+    records: SettledRecords
     files: list[Path] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
 
 
 def learn(
-    folder: RunFolder, records: Sequence[Record], settings: Settings, carry_out: CarryOut, *, basis: str
+    folder: RunFolder, own: Iterable[Record], settings: Settings, carry_out: CarryOut, *, basis: str
 ) -> Knowledge:
     """Find out what the images of a run tell together, and settle each image accordingly.
 
     Parameters
     ----------
-    records : sequence of Record
-        What each image alone told.
+    own : iterable of Record
+        What each image alone told; gone through once, and only the rows of the image table are kept.
     carry_out : callable
         Has tasks done: stage, function, tasks by name -> outcomes by name.
     basis : str
         Hash of what finds depend on besides the images: what is known of the optics is taken over with it.
     """
     chosen = settings.batch
+    records = [replace(record, defects=pl.DataFrame(), zones={}, zone_rows=[]) for record in own]
     groups = group_faces(folder, records) if chosen.same_face else [0] * len(records)
     tasks: dict[str, OpticsTask] = {}
     if chosen.optics_dirt:
@@ -73,18 +102,16 @@ def learn(
     }
     outcomes = carry_out("settle", settle_image, settle)
     failures |= {name: outcome.failure for name, outcome in outcomes.items() if outcome.failure}
-    settled = [
-        _settled(folder, record, group, len(correction.left_out))
-        if record.image_id in settle
-        else _with_counts(record, group, 0)
+    said = {
+        record.image_id: (group, len(correction.left_out))
         for record, correction, group in zip(records, corrections, groups, strict=True)
         if record.image_id not in failures
-    ]
+    }
     files = [folder.optics(name) for name in blocks]
     files += [path.with_suffix(".png") for path in files]
     files += [path for name in settle if name not in failures for path in batch_files(folder, name)]
     files += _write_tables(folder, records, marks, finds, groups)
-    return Knowledge(settled, files, failures)
+    return Knowledge(SettledRecords(folder, said), files, failures)
 
 
 def _face_numbers(records: Sequence[Record], groups: Sequence[int]) -> list[int]:
@@ -127,17 +154,6 @@ def _with_doubt(correction: Correction, doubt: PitchDoubt, *, correct: bool) -> 
     return replace(correction, flag=flag, note=note, um_per_px=doubt.scope)
 
 
-def _settled(folder: RunFolder, record: Record, group: int, n_left_out: int) -> Record:
-    settled = settled_record(folder, record.image_id)
-    if settled is None:
-        raise FormatError(f"{folder.record(record.image_id)}: damaged meanwhile", hint="Run again.")
-    return _with_counts(settled, group, n_left_out)
-
-
-def _with_counts(record: Record, group: int, n_left_out: int) -> Record:
-    return replace(record, row=record.row | {"same_face_group": group or None, "n_optics_finds": n_left_out})
-
-
 def _write_tables(
     folder: RunFolder,
     records: Sequence[Record],
@@ -145,14 +161,12 @@ def _write_tables(
     finds: Sequence[OpticsFind],
     groups: Sequence[int],
 ) -> list[Path]:
-    by_id = {record.image_id: record for record in records}
-    rows = []
-    for find in finds:
-        record = by_id[find.image_id]
-        own = record.defects.row(by_predicate=pl.col("instance") == find.instance, named=True)
-        rows.append(
-            {"image": record.image, **own, **asdict(find), "type": "optics", "provenance": "machine: optics"}
-        )
+    names = {record.image_id: record.image for record in records}
+    rows = [
+        row
+        for image_id, mine in groupby(finds, key=attrgetter("image_id"))
+        for row in _find_rows(folder, names[image_id], list(mine))
+    ]
     shown = sorted((group, place) for place, group in enumerate(groups) if group)
     faces = [
         {"same_face_group": group, "image": records[place].image, "image_id": records[place].image_id}
@@ -166,3 +180,12 @@ def _write_tables(
     for path, table in tables.items():
         write_table(path, table)
     return list(tables)
+
+
+def _find_rows(folder: RunFolder, image: str, finds: Sequence[OpticsFind]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the marks found in one image, with what was measured of each."""
+    own = read_record(folder, finds[0].image_id)
+    measured = {} if own is None else {row["instance"]: row for row in own.defects.to_dicts()}
+    said = {"image": image, "type": "optics", "provenance": "machine: optics"}
+    for find in finds:
+        yield measured.get(find.instance, {}) | asdict(find) | said

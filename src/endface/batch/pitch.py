@@ -6,7 +6,6 @@ same frame size tell: a microscope does not change its magnification between two
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,8 +82,9 @@ def pitch_doubts(rows: Sequence[Mapping[str, Any]], *, cladding_um: float) -> di
         ratio = np.sqrt(np.prod(agreed / pitch, axis=1))
         for k in np.flatnonzero(np.abs(np.log(ratio)) > _DISAGREEING):
             width = cladding_um * float(ratio[k])
-            nearest = min(KNOWN_CLADDINGS_UM, key=lambda known, width=width: abs(math.log(width / known)))
-            known_um = nearest if abs(math.log(width / nearest)) < _NEAR_KNOWN else None
+            apart = np.abs(np.log(width / np.array(KNOWN_CLADDINGS_UM)))
+            nearest = int(apart.argmin())
+            known_um = KNOWN_CLADDINGS_UM[nearest] if apart[nearest] < _NEAR_KNOWN else None
             own = (float(pitch[k, 0]), float(pitch[k, 1]))
             doubts[places[k]] = PitchDoubt(own, (float(agreed[0]), float(agreed[1])), width, known_um)
     return doubts

@@ -59,7 +59,7 @@ class PatternSum:
     @property
     def groups(self) -> NDArray[np.int64]:
         """(H, W) number of groups that showed each pixel."""
-        return np.count_nonzero(self._counts, axis=0).astype(np.int64)
+        return np.asarray(np.count_nonzero(self._counts, axis=0), np.int64)
 
     def pattern(self) -> NDArray[np.float32]:
         """Return the (H, W) median of the groups' means; 0 where fewer than five groups saw a pixel."""
@@ -144,7 +144,7 @@ def find_fixed_marks(
     flat = even.copy()
     for side, number, _ in seams:
         flat[(number, slice(None)) if side == "row" else (slice(None), number)] = 0
-    area = max(np.count_nonzero(known), 1)
+    area = max(int(np.count_nonzero(known)), 1)
     tests = [max(2 * len(_SCALES_PX) * area / (2 * np.pi * scale**2), 1.0) for scale in _SCALES_PX]
     live = known.astype(np.uint8)
 
@@ -166,7 +166,7 @@ def _seams(
     pattern: NDArray[np.float32], known: NDArray[np.bool_], typical: float, *, epsilon: float
 ) -> tuple[tuple[str, int, float], ...]:
     """Find rows and columns that stand out from their neighbours along their whole length."""
-    threshold = score_threshold(n_tests=2.0 * sum(pattern.shape), epsilon=epsilon)
+    threshold = score_threshold(n_tests=2.0 * float(sum(pattern.shape)), epsilon=epsilon)
     found = []
     for side, image, live in (("row", pattern, known), ("column", pattern.T, known.T)):
         numbers = np.flatnonzero(np.count_nonzero(live, axis=1) > 0.5 * image.shape[1])
@@ -209,7 +209,7 @@ def coincidence_scores(
     >>> float(scores[30, 30].round(1)), float(scores[0, 0])
     (9.6, 0.0)
     """
-    from scipy.stats import binom
+    from scipy.special import bdtrc
 
     scores = np.zeros(counts.shape)
     rows, cols = np.nonzero(counts >= 2)
@@ -219,6 +219,6 @@ def coincidence_scores(
     images = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), reach_px)
     local = np.maximum(near / np.maximum(images, 1), share)[rows, cols]
     n = np.maximum(seen[rows, cols], counts[rows, cols])
-    tail = binom.logsf(counts[rows, cols] - 1, n, np.minimum(local, 1))
-    scores[rows, cols] = -tail / np.log(10)
+    tail = bdtrc(counts[rows, cols] - 1.0, n, np.minimum(local, 1))
+    scores[rows, cols] = -np.log10(np.maximum(tail, 1e-300))
     return scores
