@@ -56,7 +56,8 @@ def segment_zones(
     Returns
     -------
     Zones
-        `found` is False with a reason where there is no whole fibre.
+        `found` is False with a reason where there is no fibre, or too little of one: up to a third of the rim
+        may lie beyond the picture's border, which is flagged.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def segment_zones(
     Notes
     -----
     An adhesive ring is marked only where a second edge is seen close outside the cladding; none is assumed
-    otherwise. Limits: fibres of 64 px or more across and wholly inside the picture; one fibre per picture.
+    otherwise. Limits: fibres of 64 px or more across; one fibre per picture.
 
     Examples
     --------
@@ -231,6 +232,8 @@ def _flags(fiber: FiberRings, deviation: NDArray[np.float64]) -> tuple[str, ...]
         flags.append("core faint")
     if fiber.cladding.support < 0.75:
         flags.append("rim partly hidden")
+    if fiber.cladding.visible < 0.985:
+        flags.append("fibre cut off by the picture's border")
     limit = max(1.5, 0.015 * fiber.cladding.ellipse.radius_px)
     if np.count_nonzero(deviation < -limit) > 0.03 * deviation.size:
         flags.append("rim chipped")

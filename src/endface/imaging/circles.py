@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.special import j1
 
-_RADIUS_RATIO = 1.06
+_RADIUS_RATIO = 1.08
 # rings are this thick against their radius, so that a circle seen through pixels of 9 : 10 still votes
-_RING_SIGMA = 0.035
+_RING_SIGMA = 0.04
 _MAX_OF_A_SIZE = 4
 
 
@@ -48,7 +48,7 @@ def find_circles(
     Parameters
     ----------
     image : (H, W) float32 ndarray
-        A small picture (some 256 px), NaN where nothing is shown.
+        A small picture (128 to 256 px), NaN where nothing is shown.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def _limited_gradient(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], 
     usable = cv2.erode(
         known.astype(np.uint8), np.ones((7, 7), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1
     ).astype(bool)
-    length = np.hypot(gx, gy)
+    length = cv2.magnitude(gx, gy)
     typical = float(np.median(length[usable])) if usable.any() else 0.0
     limit = 3 * typical + 0.02 * float(length.max()) + 1e-12
     scale = np.where(usable, 1 / (length + np.float32(limit)), np.float32(0)).astype(np.float32)

@@ -75,7 +75,7 @@ def fit_ellipse_ransac(
     rng: np.random.Generator,
     weights: NDArray[np.float64] | None = None,
     aspect: float | None = None,
-    n_trials: int = 200,
+    n_trials: int = 120,
 ) -> Ellipse | None:
     """Fit an axis-aligned ellipse to points of which many are wrong.
 
@@ -97,7 +97,7 @@ def fit_ellipse_ransac(
     Returns
     -------
     Ellipse or None
-        The best of the three best trials, each refined by a few steps of least squares on its own points;
+        The better of the two best trials, each refined by a few steps of least squares on its own points;
         None where no trial gave an ellipse.
 
     References
@@ -118,7 +118,7 @@ def fit_ellipse_ransac(
         return None
     cost = _trial_cost(unit, trials, share, tolerance_px / size)
     best, least = None, math.inf
-    for k in np.argsort(cost, kind="stable")[:3]:
+    for k in np.argsort(cost, kind="stable")[:2]:
         ellipse = Ellipse(*(float(value) for value in trials[k]))
         radius = ellipse.normalized_radius(unit[:, 0], unit[:, 1])
         near = np.abs(radius - 1) * ellipse.radius_px < 2 * tolerance_px / size
@@ -221,15 +221,17 @@ def refine_ellipse(
         ellipse = Ellipse(start.cx_px, start.cy_px, radius / math.sqrt(aspect), radius * math.sqrt(aspect))
     if len(points_px) < 5:
         return ellipse
+    x, y = np.ascontiguousarray(points_px.T)
     for _ in range(n_iterations):
-        residual, jacobian = _residuals(points_px, ellipse, aspect)
-        scale = max(1.4826 * float(np.median(np.abs(residual))), min_scale_px)
-        weight = np.clip(1 - (residual / (_TUKEY * scale)) ** 2, 0, None)  # squared weight is Tukey's
-        weighted = jacobian * weight[:, None]
-        normal = weighted.T @ weighted
-        normal[np.diag_indices_from(normal)] *= 1 + 1e-9  # solvable even where all points are one
-        right = -weighted.T @ (residual * weight)
-        step = np.asarray(np.linalg.solve(normal + 1e-12 * np.eye(len(normal)), right), np.float64)
+        residual, jacobian = _residuals(x, y, ellipse, aspect)
+        size = np.sort(np.abs(residual))
+        scale = max(1.4826 * float(size[len(size) // 2]), min_scale_px)
+        weight = np.maximum(1 - (residual / (_TUKEY * scale)) ** 2, 0)  # squared weight is Tukey's
+        weighted = jacobian * weight
+        normal = weighted @ weighted.T
+        # solvable even where all points are one
+        normal.flat[:: len(normal) + 1] = normal.diagonal() * (1 + 1e-9) + 1e-12
+        step = np.asarray(np.linalg.solve(normal, -weighted @ (residual * weight)), np.float64)
         ellipse = _moved(ellipse, step, aspect)
         if float(np.abs(step).max()) < 1e-5 * ellipse.radius_px:
             break
@@ -237,24 +239,26 @@ def refine_ellipse(
 
 
 def _residuals(
-    points_px: NDArray[np.float64], ellipse: Ellipse, aspect: float | None
+    x: NDArray[np.float64], y: NDArray[np.float64], ellipse: Ellipse, aspect: float | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return signed distances (N,) and their derivatives by cx, cy and rx, ry (or the one radius)."""
-    u = (points_px[:, 0] - ellipse.cx_px) / ellipse.rx_px
-    v = (points_px[:, 1] - ellipse.cy_px) / ellipse.ry_px
-    rho = np.maximum(np.hypot(u, v), 1e-6)
-    local = np.hypot(ellipse.rx_px * u, ellipse.ry_px * v) / rho  # radius in this direction
-    residual = (rho - 1) * local
-    by_rx, by_ry = -(u**2) / rho * local / ellipse.rx_px, -(v**2) / rho * local / ellipse.ry_px
-    columns = [-u / rho * local / ellipse.rx_px, -v / rho * local / ellipse.ry_px]
-    columns += [by_rx, by_ry] if aspect is None else [by_rx / math.sqrt(aspect) + by_ry * math.sqrt(aspect)]
-    return residual, np.stack(columns, axis=-1)
+    """Return signed distances (N,) and their derivatives, rows by cx, cy and rx, ry (or the one radius)."""
+    u = (x - ellipse.cx_px) / ellipse.rx_px
+    v = (y - ellipse.cy_px) / ellipse.ry_px
+    rho = np.maximum(np.sqrt(u * u + v * v), 1e-6)
+    local = np.sqrt((ellipse.rx_px * u) ** 2 + (ellipse.ry_px * v) ** 2) / rho  # radius in this direction
+    by_x, by_y = -local * u / (rho * ellipse.rx_px), -local * v / (rho * ellipse.ry_px)
+    rows = [by_x, by_y]
+    if aspect is None:
+        rows += [by_x * u, by_y * v]
+    else:
+        rows.append(by_x * u / math.sqrt(aspect) + by_y * v * math.sqrt(aspect))
+    return (rho - 1) * local, np.stack(rows)
 
 
 def _moved(ellipse: Ellipse, step: NDArray[np.float64], aspect: float | None) -> Ellipse:
     """Take one step of the fit, at most a quarter of the radius."""
     limit = 0.25 * ellipse.radius_px
-    step = np.clip(step, -limit, limit)
+    step = np.minimum(np.maximum(step, -limit), limit)
     if aspect is None:
         d_rx, d_ry = float(step[2]), float(step[3])
     else:

@@ -6,31 +6,42 @@ Knows a fibre as concentric, closed, quiet rings; micrometres and zones are left
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from endface.imaging.circles import find_circles
 from endface.imaging.ellipse import Ellipse
-from endface.imaging.rim import unroll
-from endface.imaging.rings import Ring, fit_ring
+from endface.imaging.fiber_core import find_core
+from endface.imaging.fiber_search import (
+    MIN_SUPPORT,
+    N_ROUGH_ANGLES,
+    Copy,
+    is_sound,
+    measure_proposals,
+    same_place,
+    small_copy,
+)
+from endface.imaging.rim import quick_median, ray_median, unroll
+from endface.imaging.rings import Ring, edge_sigma_px, fit_ring, polish_ring
 
-_COARSE_PX = 256
+# longest side of the copies on which circles are proposed and rings are judged
+_MEASURED_PX = 512
 _MIN_RADIUS_PX = 32.0
-_MIN_SUPPORT = 0.6
-_MIN_AGREEMENT = 0.8
-_MAX_UNREST = 0.45
-_MIN_SNR = 2.5
 _MIN_CONTRAST = 0.03
 # a rim round a clear core may be hidden over most of its length (oil) and still be the rim
 _MIN_HIDDEN_SUPPORT = 0.25
 _MIN_OUTER_STEP = 0.05
-_MAX_CORE_RATIO = 0.9
-_THIN_RING = 0.07
 _FAINT_ARC_RAD = 0.06
+# size of the copy circles are proposed on, and smoothing along the rim: the last is for pictures in which
+# single rays drown in noise
+_ATTEMPTS = ((128, 0.0), (256, 0.0), (256, _FAINT_ARC_RAD))
+_MIN_VISIBLE = 0.65
+_MIN_RING_STEP = 0.3
+_GROUND_PX = 128
+_PLAIN_GROUND = 0.015
+_HALO = 0.12
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +62,8 @@ def find_fiber(
 ) -> FiberRings:
     """Find the cladding, the core and further concentric edges of a fibre.
 
+    Rings are proposed and judged on small copies of the picture; those of the fibre are measured in full.
+
     Parameters
     ----------
     image : (H, W) float32 ndarray
@@ -64,111 +77,96 @@ def find_fiber(
     -------
     FiberRings
     """
-    known = image[np.isfinite(image)]
+    step = max(1, math.isqrt(image.size // 40_000))
+    known = image[::step, ::step]
+    known = known[np.isfinite(known)]
     if min(image.shape) < 2 * _MIN_RADIUS_PX or known.size == 0:
         return FiberRings(None, reason="picture too small")
-    if float(np.ptp(known)) == 0:
+    if float(np.ptp(known)) == 0 and float(np.nanmax(image) - np.nanmin(image)) == 0:
         return FiberRings(None, reason="blank picture: all pixels have the same level")
     low, high = radius_range_px or (_MIN_RADIUS_PX, 1e9)
     # a step of a few percent of the contrast of the picture is a contour of its shading
-    darkest, brightest = (
-        float(level) for level in np.quantile(known[:: max(1, known.size // 40_000)], [0.01, 0.99])
-    )
+    darkest, brightest = (float(level) for level in np.quantile(known, [0.01, 0.99]))
     least = _MIN_CONTRAST * (brightest - darkest)
+    copy = small_copy(image, _MEASURED_PX)
     rings: list[Ring] = []
     sound: list[Ring] = []
-    for arc_rad in (0.0, _FAINT_ARC_RAD):  # the second time for pictures in which single rays drown in noise
-        rings = _measure_proposals(image, aspect, arc_rad)
-        sound = [ring for ring in rings if _is_sound(ring, faint=arc_rad > 0) and ring.strength > least]
+    for coarse_px, arc_rad in _ATTEMPTS:
+        rings = measure_proposals(copy, coarse_px, aspect, arc_rad)
+        sound = [ring for ring in rings if is_sound(ring, faint=arc_rad > 0) and ring.strength > least]
         if any(ring.ellipse.radius_px >= max(low, _MIN_RADIUS_PX) for ring in sound):
             break
     stops = [r for r in sound if _is_field_stop(r, image.shape, darkest, 0.01 * (brightest - darkest))]
     sound = [ring for ring in sound if not any(ring is stop for stop in stops)]
-    whole = [r for r in sound if r.visible > 0.985 and low <= r.ellipse.radius_px <= high]
+    whole = [r for r in sound if r.visible > _MIN_VISIBLE and low <= r.ellipse.radius_px <= high]
     cladding = _choose_cladding(whole)
-    cut = [r for r in sound if r.visible <= 0.985 and r.ellipse.radius_px > _MIN_RADIUS_PX]
+    cut = [r for r in sound if r.visible <= _MIN_VISIBLE and r.ellipse.radius_px > _MIN_RADIUS_PX]
     if cladding is None or any(_is_cut_cladding(ring, cladding) for ring in cut):
         return FiberRings(None, reason=_why_not(rings, sound, cut, stops))
-    cladding = _find_rim_outside(image, cladding, high) or cladding
-    rivals = [r for r in whole if _is_rival(r, cladding)]
-    if len(rivals) >= 2:
+    cladding = _find_rim_outside(copy, cladding, high) or cladding
+    if sum(_is_rival(ring, cladding) for ring in whole) >= 2:
         return FiberRings(None, reason="several round objects, none of them alone")
-    others = [ring for ring in sound if ring is not cladding and _concentric(ring, cladding, 0.06)]
-    core = find_core(image, cladding.ellipse, others)
-    return FiberRings(cladding, core, tuple(ring for ring in others if ring is not core))
+    return _measure_fully(image, cladding, aspect, [r for r in sound if _concentric(r, cladding, 0.06)])
 
 
-def _measure_proposals(image: NDArray[np.float32], aspect: float | None, arc_rad: float) -> list[Ring]:
-    """Fit a ring to every circle proposed on a small copy of the picture, its pixels square if known."""
-    height, width = image.shape
-    stretch = aspect or 1.0  # ry / rx: the copy is squeezed along y by it
-    scale_x = min(1.0, _COARSE_PX / max(width, height / stretch))
-    scale_y = scale_x / stretch
-    size = (max(16, round(width * scale_x)), max(16, round(height * scale_y)))
-    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
-    scale_x, scale_y = size[0] / width, size[1] / height
-    circles = find_circles(small, min_radius_px=4.0, max_radius_px=0.6 * min(size), count=12)
-    rings: list[Ring] = []
-    for circle in circles:
-        start = Ellipse(
-            (circle.cx_px + 0.5) / scale_x - 0.5,
-            (circle.cy_px + 0.5) / scale_y - 0.5,
-            circle.radius_px / scale_x,
-            circle.radius_px / scale_y,
+def _measure_fully(
+    image: NDArray[np.float32], rough: Ring, aspect: float | None, concentric: list[Ring]
+) -> FiberRings:
+    """Measure the rings of a fibre that was found on a small copy in the picture itself."""
+    cladding = _full_rim(image, rough, aspect)
+    if cladding is None:
+        return FiberRings(
+            None, reason="no closed rim: round edges are there, but too few of them or too restless"
         )
-        if circle.score < 0.25 * circles[0].score:
-            break
-        if any(_same(start, ring.ellipse, 0.05) and ring.polarity == circle.polarity for ring in rings):
-            continue
-        band = max(0.13 * start.radius_px, 1.5 / scale_x)
-        ring = fit_ring(image, start, polarity=circle.polarity, band_px=band, aspect=aspect, arc_rad=arc_rad)
-        if ring is not None:
+    rim = cladding.ellipse
+    others = [_polished(image, ring.ellipse, ring.polarity, rim) for ring in concentric]
+    others += [
+        _polished(image, rim.scaled(edge.ratio), edge.polarity, rim)
+        for edge in _edges_beside(image, cladding)
+        if edge.height > _MIN_RING_STEP * cladding.strength and edge.ratio > 1
+    ]
+    rings = [cladding]
+    for ring in others:
+        if ring is not None and not any(same_place(ring.ellipse, other.ellipse, 0.012) for other in rings):
             rings.append(ring)
-    return _without_rivals(rings)
+    core = find_core(image, rim, rings[1:])
+    found = FiberRings(cladding, core, tuple(ring for ring in rings[1:] if ring is not core))
+    doubt = _doubt(image, found)
+    return FiberRings(None, reason=doubt) if doubt else found
 
 
-def _without_rivals(rings: list[Ring]) -> list[Ring]:
-    """Of rings of one polarity that cross each other keep the one with the most evidence."""
-    kept: list[Ring] = []
-    for ring in sorted(rings, key=lambda r: -r.support * r.strength):
-        points = ring.ellipse.points(np.linspace(0, 2 * np.pi, 48, endpoint=False))
-        crossing = False
-        for other in kept:
-            radius = other.ellipse.normalized_radius(points[:, 0], points[:, 1])
-            like = abs(math.log(ring.ellipse.radius_px / other.ellipse.radius_px)) < 0.25
-            crossing |= (
-                like and ring.polarity == other.polarity and radius.min() < 1.01 and radius.max() > 0.99
+def _full_rim(image: NDArray[np.float32], rough: Ring, aspect: float | None) -> Ring | None:
+    """Measure the rim in full, beginning with that of the small copy; None where it is not sound there."""
+    radius = rough.ellipse.radius_px
+    hidden = not (is_sound(rough, faint=False) or is_sound(rough, faint=True))
+    found: list[Ring] = []
+    for arc_rad in (0.0, _FAINT_ARC_RAD):
+        trials = [polish_ring(image, rough.ellipse, polarity=rough.polarity, aspect=aspect, arc_rad=arc_rad)]
+        if trials[0] is None or trials[0].support < 0.9:
+            # edges side by side, merged on the small copy, may have led it astray
+            trials.append(
+                fit_ring(
+                    image,
+                    rough.ellipse,
+                    polarity=rough.polarity,
+                    band_px=max(0.07 * radius, 4.0),
+                    aspect=aspect,
+                    arc_rad=arc_rad,
+                    min_support=0.2,
+                )
             )
-        if not crossing:
-            kept.append(ring)
-    return kept
-
-
-def _same(one: Ellipse, other: Ellipse, tolerance: float) -> bool:
-    distance = math.hypot(one.cx_px - other.cx_px, one.cy_px - other.cy_px)
-    return distance + abs(one.radius_px - other.radius_px) < tolerance * other.radius_px
+        found += [
+            ring for ring in trials if ring is not None and (hidden or is_sound(ring, faint=arc_rad > 0))
+        ]
+        if found:
+            break
+    return max(found, key=lambda ring: ring.support * ring.strength, default=None)
 
 
 def _concentric(ring: Ring, cladding: Ring, tolerance: float) -> bool:
     one, other = ring.ellipse, cladding.ellipse
     return math.hypot(one.cx_px - other.cx_px, one.cy_px - other.cy_px) < tolerance * max(
         one.radius_px, other.radius_px
-    )
-
-
-def _is_sound(ring: Ring, *, faint: bool) -> bool:
-    """Whether a ring is closed and steady enough; more is asked where edges were smoothed along the rim."""
-    if faint and (ring.support < 0.75 or ring.agreement < 0.9):
-        return False
-    steady = faint or (ring.support > 0.9 and ring.agreement > 0.95)
-    unrest = 2 * _MAX_UNREST if steady else _MAX_UNREST
-    return (
-        ring.support >= _MIN_SUPPORT
-        and ring.agreement >= _MIN_AGREEMENT
-        and ring.unrest <= unrest
-        and ring.snr >= _MIN_SNR
-        and ring.strength > 3 * ring.shade
-        and ring.step > 0.2 * ring.strength
     )
 
 
@@ -191,27 +189,27 @@ def _choose_cladding(rings: list[Ring]) -> Ring | None:
     for ring in sorted(family, key=lambda r: -r.ellipse.radius_px):
         radius = ring.ellipse.radius_px
         near = [r.strength for r in family if radius / 1.3 < r.ellipse.radius_px < radius * 1.3]
-        # a weak ring close to a strong one is a coating, a reflection or a diffraction fringe of it
-        if ring.strength >= 0.4 * max(near) and ring.strength >= 0.06 * best.strength:
+        # a weaker ring close to a strong one is a coating, a reflection or a diffraction fringe of it
+        if ring.strength >= 0.75 * max(near) and ring.strength >= 0.06 * best.strength:
             return ring
     return best
 
 
-def _find_rim_outside(image: NDArray[np.float32], inner: Ring, max_radius_px: float) -> Ring | None:
+def _find_rim_outside(copy: Copy, inner: Ring, max_radius_px: float) -> Ring | None:
     """Look for a faint or hidden rim outside a ring that may be the core only.
 
     The median over all rays sees a rim that dirt or oil hides from most single rays.
     """
-    ellipse = inner.ellipse
-    limit = min(max(image.shape) / ellipse.radius_px, max_radius_px / ellipse.radius_px, 16.0)
+    ellipse = copy.ellipse_here(inner.ellipse)
+    limit = min(max(copy.image.shape) / ellipse.radius_px, max_radius_px / inner.ellipse.radius_px, 16.0)
     if limit < 1.3:
         return None
     radii = np.geomspace(1.1, limit, max(24, math.ceil(math.log(limit / 1.1) / 0.012)))
-    polar = unroll(image, ellipse, n_angles=120, radii=radii)
+    polar = unroll(copy.image, ellipse, n_angles=120, radii=radii)
     polar = polar[:, np.isfinite(polar).mean(axis=0) > 0.97]
     if polar.shape[1] < 24:
         return None
-    profile = median_filter(np.nanmedian(polar, axis=0).astype(np.float64), size=3)
+    profile = median_filter(ray_median(polar), size=3)
     sums = np.concatenate([[0.0], np.cumsum(profile)])
     width = 6
     place = np.arange(width, profile.size - width)
@@ -220,27 +218,33 @@ def _find_rim_outside(image: NDArray[np.float32], inner: Ring, max_radius_px: fl
     if abs(score[best]) < max(_MIN_OUTER_STEP * inner.strength, 8 * _roughness(profile)):
         return None
     start = ellipse.scaled(float(radii[place[best]]))
-    aspect = ellipse.ry_px / ellipse.rx_px
-    polarity = 1 if score[best] > 0 else -1
-    band = 0.08 * start.radius_px
     for arc_rad in (0.0, 0.1):
         ring = fit_ring(
-            image, start, polarity=polarity, band_px=band, aspect=aspect, arc_rad=arc_rad, min_support=0.2
+            copy.image,
+            start,
+            polarity=1 if score[best] > 0 else -1,
+            band_px=0.08 * start.radius_px,
+            aspect=ellipse.ry_px / ellipse.rx_px,
+            arc_rad=arc_rad,
+            min_support=0.2,
+            n_angles=N_ROUGH_ANGLES,
         )
-        if ring is not None and _is_hidden_rim(ring, inner):
-            return ring
+        if ring is not None:
+            ring = replace(ring, ellipse=copy.ellipse_there(ring.ellipse))
+            if _is_hidden_rim(ring, inner):
+                return ring
     return None
 
 
 def _roughness(profile: NDArray[np.float64]) -> float:
     """Return the robust standard deviation of the differences of neighbours."""
-    return 1.4826 * float(np.median(np.abs(np.diff(profile))))
+    return 1.4826 * quick_median(np.abs(np.diff(profile)))
 
 
 def _is_hidden_rim(ring: Ring, inner: Ring) -> bool:
-    if ring.visible <= 0.985 or not _concentric(ring, inner, 0.06):
+    if ring.visible <= _MIN_VISIBLE or not _concentric(ring, inner, 0.06):
         return False
-    if _is_sound(ring, faint=True):
+    if is_sound(ring, faint=True):
         return True
     # few rays only: then the step must be of the order of the core's
     plain = ring.step > 0.3 * inner.strength and ring.strength > 0.3 * inner.strength
@@ -277,100 +281,53 @@ def _why_not(rings: list[Ring], sound: list[Ring], cut: list[Ring], stops: list[
     return "no fibre: nothing round with a clear rim"
 
 
-def find_core(image: NDArray[np.float32], cladding: Ellipse, rings: list[Ring]) -> Ring | None:
-    """Find the edge of the core within a cladding.
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """A step of the median profile over all rays: radius against the rim, polarity, height."""
 
-    Candidates are the given rings and the steps of the median profile over all rays; each is fitted with the
-    axis ratio of the cladding. The highest lasting step wins: thin index rings and reflections are taken out
-    first.
-
-    Returns
-    -------
-    Ring or None
-        None where no step stands out of the noise.
-    """
-    aspect = cladding.ry_px / cladding.rx_px
-    found = [ring for ring in rings if ring.ellipse.radius_px < _MAX_CORE_RATIO * cladding.radius_px]
-    for radius, polarity in _profile_steps(image, cladding):
-        start = cladding.scaled(radius)
-        band = max(0.15 * start.radius_px, min(0.03 * cladding.radius_px, 0.6 * start.radius_px), 2.0)
-        ring = fit_ring(image, start, polarity=polarity, band_px=band, aspect=aspect)
-        if ring is None or ring.support < 0.7:
-            ring = (
-                fit_ring(image, start, polarity=polarity, band_px=band, aspect=aspect, arc_rad=0.15) or ring
-            )
-        if ring is not None:
-            found.append(ring)
-    evidence = [(_core_evidence(image, ring, cladding), ring) for ring in found if _is_core(ring, cladding)]
-    best = max(evidence, key=lambda pair: pair[0], default=None)
-    return best[1] if best is not None and best[0] > 0 else None
+    ratio: float
+    polarity: int
+    height: float
 
 
-def _is_core(ring: Ring, cladding: Ellipse) -> bool:
-    dx, dy = ring.ellipse.cx_px - cladding.cx_px, ring.ellipse.cy_px - cladding.cy_px
-    return (
-        ring.support >= 0.45
-        and ring.snr >= 1.5
-        and ring.agreement >= _MIN_AGREEMENT
-        and ring.ellipse.radius_px < _MAX_CORE_RATIO * cladding.radius_px
-        and math.hypot(dx, dy) < 0.06 * cladding.radius_px
-    )
+def _edges_beside(image: NDArray[np.float32], rim: Ring) -> list[_Edge]:
+    """Find the steps of the median profile within 12 % of a rim, the rim's own among them."""
+    radius = rim.ellipse.radius_px
+    sigma = edge_sigma_px(radius)
+    pitch = min(0.5, 0.25 * sigma)
+    radii = 1 + np.arange(-0.12 * radius - 4 * sigma, 0.12 * radius + 4 * sigma, pitch) / radius
+    polar = unroll(image, rim.ellipse, n_angles=180, radii=radii)
+    polar = polar[:, np.isfinite(polar).mean(axis=0) > 0.5]
+    radii = radii[: polar.shape[1]]
+    if len(radii) < 8 * sigma / pitch:
+        return []
+    t = np.arange(-math.ceil(3 * sigma / pitch), math.ceil(3 * sigma / pitch) + 1) * pitch / sigma
+    kernel = t * np.exp(-0.5 * t**2)
+    slope = np.convolve(ray_median(polar), -kernel / kernel[t > 0].sum(), mode="valid")
+    radii, size = radii[len(t) // 2 : len(radii) - len(t) // 2], np.abs(slope)
+    peak = np.flatnonzero((size[1:-1] > size[:-2]) & (size[1:-1] >= size[2:])) + 1
+    return [_Edge(float(radii[k]), 1 if slope[k] > 0 else -1, float(size[k])) for k in peak]
 
 
-def _core_evidence(image: NDArray[np.float32], ring: Ring, cladding: Ellipse) -> float:
-    """Return the height of a ring's step in a profile without thin rings, times its support."""
-    ratio = ring.ellipse.radius_px / cladding.radius_px
-    step = 0.005 / ratio
-    radii = np.arange(step, min(1 + 0.12 / ratio, 0.93 / ratio), step)
-    profile = _lasting_profile(image, ring.ellipse, radii, ratio * step)
-    gap, reach = 0.02 / ratio, min(0.09 / ratio, 0.7)
-    inner = profile[(radii > 1 - reach) & (radii < 1 - min(gap, 0.3))]
-    outer = profile[(radii > 1 + gap) & (radii < 1 + 0.09 / ratio)]
-    if inner.size == 0 or outer.size == 0:
-        return 0.0
-    height = ring.polarity * float(np.median(outer) - np.median(inner))
-    if height < 0.5 * ring.strength:  # a thin ring: the levels on its two sides hardly differ
-        return 0.0
-    # a second cladding or the shade of the rim lies further out than nearly all cores
-    prior = float(np.interp(ratio, [0.75, _MAX_CORE_RATIO], [1.0, 0.3]))
-    return height * ring.support * prior
+def _polished(image: NDArray[np.float32], start: Ellipse, polarity: int, rim: Ellipse) -> Ring | None:
+    """Measure a ring round the centre of the rim in full; None where it is not a ring of its own."""
+    found = polish_ring(image, start, polarity=polarity, aspect=rim.ry_px / rim.rx_px, n_angles=180)
+    good = found is not None and found.support > MIN_SUPPORT and same_place(found.ellipse, start, 0.02)
+    return found if good else None
 
 
-def _lasting_profile(
-    image: NDArray[np.float32], ellipse: Ellipse, radii: NDArray[np.float64], pitch: float
-) -> NDArray[np.float64]:
-    """Return the median over all rays by radius, rings thinner than a few percent of the cladding taken out.
-
-    `pitch` is the distance of two radii as a share of the cladding's radius.
-    """
-    profile = np.nanmedian(unroll(image, ellipse, n_angles=180, radii=radii), axis=0).astype(np.float64)
-    width = 2 * max(1, round(_THIN_RING / pitch / 2)) + 1
-    # mirrored at the centre, so that small cores have an inside as well
-    mirrored = np.concatenate([profile[::-1], profile])
-    return np.asarray(median_filter(mirrored, size=width, mode="nearest")[profile.size :])
-
-
-def _profile_steps(image: NDArray[np.float32], cladding: Ellipse) -> list[tuple[float, int]]:
-    """Return radii (1 = rim) and polarities of the clearest steps of the median profile inside a cladding."""
-    step = max(0.5 / cladding.radius_px, 0.003)
-    radii = np.arange(step, 0.93, step)
-    profile = _lasting_profile(image, cladding, radii, step)
-    mirrored = np.concatenate([profile[::-1], profile])
-    sums = np.concatenate([[0.0], np.cumsum(mirrored)])
-    place = np.arange(profile.size, 2 * profile.size)
-    score = np.zeros(profile.size)
-    for width in (0.03, 0.06):
-        n = max(2, round(width / step))
-        ahead = (sums[np.minimum(place + n, sums.size - 1)] - sums[place]) / n
-        behind = (sums[place] - sums[place - n]) / n
-        response = np.where(radii + width < 0.93, ahead - behind, 0.0)
-        response[radii < max(0.6 * width, 1.5 * step)] = 0
-        score = np.where(np.abs(response) > np.abs(score), response, score)
-    strength = np.abs(score) * np.interp(radii, [0.75, 0.93], [1.0, 0.3])
-    steps: list[tuple[float, int]] = []
-    for k in np.argsort(-strength, kind="stable"):
-        if len(steps) == 4 or strength[k] <= 0.1 * strength.max():
-            break
-        if all(abs(radii[k] - radius) > max(0.03, 0.12 * radius) for radius, _ in steps):
-            steps.append((float(radii[k]), 1 if score[k] > 0 else -1))
-    return steps
+def _doubt(image: NDArray[np.float32], fiber: FiberRings) -> str:
+    """Say why a bright disc without a core is no fibre, or nothing: lamps, droplets and cells are such."""
+    rim = fiber.cladding
+    if rim is None or rim.polarity > 0 or fiber.core is not None:
+        return ""
+    copy = small_copy(image, _GROUND_PX)
+    radius = copy.ellipse_here(rim.ellipse).radius_map((copy.image.shape[0], copy.image.shape[1]))
+    ground = copy.image[(radius > 1.25) & np.isfinite(copy.image)]
+    if ground.size and float(np.ptp(np.quantile(ground, [0.02, 0.98]))) < _PLAIN_GROUND * rim.strength:
+        return "no fibre: a bright disc on a plain ground"
+    near, far = ((radius > low) & (radius < high) for low, high in ((1.12, 1.25), (1.6, 1.9)))
+    levels = [copy.image[where & np.isfinite(copy.image)] for where in (near, far)]
+    if quick_median(levels[1]) - quick_median(levels[0]) > _HALO * rim.strength:
+        return "no fibre: a bright disc in a dark halo"
+    return ""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 _MAX_BORDER_SHARE = 0.08
 _MIN_RISE_SHARE = 0.25
 _MAX_RIPPLE = 0.4
+_N_SAMPLES = 320  # of a line
 
 
 def find_valid_area(image: NDArray[np.generic]) -> NDArray[np.bool_]:
@@ -59,10 +60,15 @@ def find_valid_area(image: NDArray[np.generic]) -> NDArray[np.bool_]:
 def _count_dead_lines(image: NDArray[np.generic], low: float, high: float) -> int:
     """Count the dead lines at the top of `image`, whose interior spans the levels `low` to `high`."""
     depth = max(6, int(_MAX_BORDER_SHARE * image.shape[0]))
-    lines = np.asarray(image[: depth + 12], np.float32)
-    ends = lines.shape[1] // 16
-    lines = lines[:, ends : lines.shape[1] - ends]  # the other two borders cross here
+    ends = image.shape[1] // 16  # the other two borders cross here
+    # an odd stride keeps both phases of an interlace comb in sight
+    stride = max(1, image.shape[1] // _N_SAMPLES) | 1
+    lines = np.asarray(image[: depth + 12, ends : image.shape[1] - ends : stride], np.float32)
     level = np.median(lines, axis=1)
+    if level[0] > low or float(level.max() - level[:depth].min()) < _MIN_RISE_SHARE * (
+        high - float(level[0])
+    ):
+        return 0
     for first in range(1, depth):
         dead, live = lines[:first], lines[first + 4 : first + 10]
         black, inner = float(np.median(level[:first])), float(np.median(level[first + 4 : first + 10]))

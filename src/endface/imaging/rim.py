@@ -99,6 +99,23 @@ def unroll(
     )
 
 
+def ray_median(polar: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the median (M,) over the rays of an unrolled picture (N, M), NaN where no ray shows anything."""
+    ordered = np.sort(np.ascontiguousarray(polar.T), axis=1)  # NaN goes last
+    n_known = len(polar) - np.isnan(polar).sum(axis=0)
+    rows, last = np.arange(len(ordered)), np.maximum(n_known - 1, 0)
+    return np.asarray(0.5 * (ordered[rows, last // 2] + ordered[rows, (last + 1) // 2]), np.float64)
+
+
+def quick_median(values: NDArray[np.floating]) -> float:
+    """Return the median of finite values, 0 of none: `numpy.median` without its checks, ten times as fast."""
+    n = values.size
+    if n == 0:
+        return 0.0
+    middle = np.partition(values, (n // 2, (n - 1) // 2), axis=None)
+    return 0.5 * (float(middle[n // 2]) + float(middle[(n - 1) // 2]))
+
+
 def find_rim_edges(
     image: NDArray[np.float32],
     ellipse: Ellipse,
@@ -156,9 +173,9 @@ def _noise_and_shade(slope: NDArray[np.float32]) -> tuple[float, float]:
     """
     share = max(1, slope.shape[1] // 5)
     ends = [side[np.isfinite(side)] for side in (slope[:, :share], slope[:, -share:])]
-    middles = [float(np.median(end)) if end.size else 0.0 for end in ends]
-    away = np.concatenate([end - middle for end, middle in zip(ends, middles, strict=True)])
-    noise = 1.4826 * float(np.median(np.abs(away))) if away.size else 0.0
+    middles = [quick_median(end) for end in ends]
+    away = np.concatenate([end - np.float32(middle) for end, middle in zip(ends, middles, strict=True)])
+    noise = 1.4826 * quick_median(np.abs(away))
     shade = min(abs(middle) for middle in middles) if middles[0] * middles[1] > 0 else 0.0
     return noise, shade
 
@@ -195,13 +212,14 @@ def _strongest_peaks(
     """Return offsets and heights (N, K) of the highest local maxima of each row, by a parabola."""
     left, mid, right = slope[:, :-2], slope[:, 1:-1], slope[:, 2:]
     with np.errstate(invalid="ignore"):
-        peak = np.where((mid > left) & (mid >= right) & (mid > 0), mid, -np.inf)
-    rows = np.arange(len(slope))[:, None]
-    if n_peaks == 1:
-        place = peak.argmax(axis=1)[:, None]
-    else:
-        place = np.argsort(-peak, axis=1, kind="stable")[:, :n_peaks]
-    height = peak[rows, place].astype(np.float64)
+        peak = np.where((mid > left) & (mid >= right) & (mid > 0), mid, np.float32(-np.inf))
+    rows, places, heights = np.arange(len(slope)), [], []
+    for _ in range(n_peaks):
+        places.append(peak.argmax(axis=1))
+        heights.append(peak[rows, places[-1]])
+        peak[rows, places[-1]] = -np.inf
+    rows, place = rows[:, None], np.stack(places, axis=1)
+    height = np.stack(heights, axis=1).astype(np.float64)
     missing = ~np.isfinite(height)
     before, after = left[rows, place].astype(np.float64), right[rows, place].astype(np.float64)
     curve = before - 2 * np.where(missing, 1.0, height) + after

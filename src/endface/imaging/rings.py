@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from endface.imaging.ellipse import MAX_ASPECT, Ellipse, fit_ellipse_ransac, refine_ellipse
-from endface.imaging.rim import RimEdges, find_rim_edges, unroll
+from endface.imaging.ellipse import Ellipse, fit_ellipse_ransac, refine_ellipse
+from endface.imaging.rim import RimEdges, find_rim_edges, quick_median, unroll
 
+# pixels of analogue and digital video are 10:11 to 12:11; what is flatter is no fibre
+_MAX_ASPECT = 1.13
 _SEED = 20180913  # RANSAC draws; a constant, so that the same picture gives the same ring
 
 
@@ -79,11 +81,11 @@ def fit_ring(
     aspect: float | None = None,
     min_support: float = 0.3,
     arc_rad: float = 0.0,
+    n_angles: int = 360,
 ) -> Ring | None:
     """Fit the closed edge of one polarity that lies near a proposed ellipse.
 
-    Edges along rays in a wide band, RANSAC through them, then twice a Tukey-weighted least-squares fit to
-    the edges in a narrow band.
+    Edges along rays in a wide band, RANSAC through them, then `polish_ring`.
 
     Parameters
     ----------
@@ -97,6 +99,8 @@ def fit_ring(
         Share of the rays that RANSAC must explain.
     arc_rad : float
         Smoothing along the rim, for faint edges.
+    n_angles : int
+        Number of rays in the end; fewer are faster.
 
     Returns
     -------
@@ -105,18 +109,7 @@ def fit_ring(
     """
     radius = start.radius_px
     band = band_px if band_px is not None else max(0.13 * radius, 4.0)
-    sigma = min(1.2 * edge_sigma_px(radius), 0.3 * radius)
-    wide = find_rim_edges(
-        image,
-        start,
-        polarity=polarity,
-        inwards_px=band,
-        outwards_px=band,
-        sigma_px=sigma,
-        n_angles=128,
-        n_peaks=3,
-        arc_rad=arc_rad,
-    )
+    wide = _edges_round(image, start, polarity, band, arc_rad, n_angles=min(n_angles, 128), wide=True)
     n_visible = int(wide.visible.sum())
     tolerance = max(1.2, 0.015 * radius)  # of a supporter; the trials are judged by a tighter one
     points, strength = wide.points(start), wide.strength[np.isfinite(wide.offset_px)]
@@ -127,28 +120,53 @@ def fit_ring(
         weights=np.minimum(strength / max(_median_or_0(wide.strength[:, 0]), 1e-12), 1.0),
         aspect=aspect,
     )
-    if fitted is None or n_visible < 30 or not 0.5 * radius < fitted.radius_px < 2 * radius:
+    if (
+        fitted is None
+        or n_visible < 0.2 * len(wide.visible)
+        or not 0.5 * radius < fitted.radius_px < 2 * radius
+    ):
         return None
     near = np.abs(fitted.normalized_radius(points[:, 0], points[:, 1]) - 1) * fitted.radius_px < tolerance
     if np.count_nonzero(near) < min_support * n_visible:
         return None
-    ellipse = refine_ellipse(points[near], fitted, aspect=aspect)
-    sigma = min(edge_sigma_px(radius), 0.25 * radius)
+    return polish_ring(
+        image, fitted, polarity=polarity, aspect=aspect, arc_rad=arc_rad, n_angles=n_angles, beside=wide
+    )
+
+
+def polish_ring(
+    image: NDArray[np.float32],
+    start: Ellipse,
+    *,
+    polarity: int,
+    aspect: float | None = None,
+    arc_rad: float = 0.0,
+    n_angles: int = 360,
+    beside: RimEdges | None = None,
+) -> Ring | None:
+    """Fit the edge of one polarity next to an ellipse that is right to a few percent.
+
+    Tukey-weighted least squares through the edges in a narrow band, twice where many rays are asked for.
+
+    Parameters
+    ----------
+    beside : RimEdges, optional
+        Edges in a wider band, which tell the noise; looked for where None.
+
+    Returns
+    -------
+    Ring or None
+        None where the fit runs away.
+    """
+    radius = start.radius_px
+    wide = beside or _edges_round(
+        image, start, polarity, max(0.13 * radius, 4.0), arc_rad, n_angles=128, wide=True
+    )
+    ellipse = before = start
     edges = wide
-    before = ellipse
-    for n_angles, reach in ((180, 3.5), (360, 3.0)):
-        narrow = max(reach * sigma, 0.008 * reach * radius)
-        edges = find_rim_edges(
-            image,
-            ellipse,
-            polarity=polarity,
-            inwards_px=narrow,
-            outwards_px=narrow,
-            sigma_px=sigma,
-            n_angles=n_angles,
-            n_peaks=3,
-            arc_rad=arc_rad,
-        )
+    for count, reach in ((n_angles // 2, 3.5), (n_angles, 3.0))[n_angles < 256 :]:
+        narrow = max(reach * min(edge_sigma_px(radius), 0.25 * radius), 0.008 * reach * radius)
+        edges = _edges_round(image, ellipse, polarity, narrow, arc_rad, n_angles=count)
         # of two edges side by side (a gap, a coating) the one this ellipse stands for, not the stronger one
         edges = edges.nearest(min_strength=0.4 * _median_or_0(edges.strength[:, 0]))
         before = ellipse
@@ -156,14 +174,38 @@ def fit_ring(
         if not 0.7 * radius < ellipse.radius_px < 1.4 * radius:
             return None
     ratio = ellipse.ry_px / ellipse.rx_px
-    if aspect is None and not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
+    if aspect is None and not 1 / _MAX_ASPECT <= ratio <= _MAX_ASPECT:
         return None
     return _measure(image, ellipse, before, edges, polarity, wide)
 
 
-def _median_or_0(values: NDArray[np.float64]) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if known.size else 0.0
+def _edges_round(
+    image: NDArray[np.float32],
+    ellipse: Ellipse,
+    polarity: int,
+    band_px: float,
+    arc_rad: float,
+    *,
+    n_angles: int,
+    wide: bool = False,
+) -> RimEdges:
+    """Find up to three edges a ray in a band; in a wide one the filter is a little wider, too."""
+    sigma = edge_sigma_px(ellipse.radius_px)
+    return find_rim_edges(
+        image,
+        ellipse,
+        polarity=polarity,
+        inwards_px=band_px,
+        outwards_px=band_px,
+        sigma_px=min(1.2 * sigma, 0.3 * ellipse.radius_px) if wide else min(sigma, 0.25 * ellipse.radius_px),
+        n_angles=n_angles,
+        n_peaks=3,
+        arc_rad=arc_rad,
+    )
+
+
+def _median_or_0(values: NDArray[np.floating]) -> float:
+    return quick_median(values[np.isfinite(values)])
 
 
 def _measure(
@@ -178,22 +220,20 @@ def _measure(
     radius = ellipse.radius_px
     shifted = _relative_to(edges, before, ellipse)
     offset, strength = shifted.offset_px[:, 0], shifted.strength[:, 0]
-    visible = np.isfinite(unroll(image, ellipse, n_angles=360, radii=np.ones(1))[:, 0])
+    visible = shifted.visible
     on_rim = visible & (np.abs(offset) < max(1.0, 0.012 * radius))
     height = _median_or_0(strength[on_rim])
     on_rim &= strength > max(0.3 * height, 2 * wide.noise)
     sigma = edge_sigma_px(radius)
     reach = min(max(3 * sigma, 0.06 * radius), 0.5 * radius) / radius
     gap = 1.5 * sigma / radius
-    inner = np.nanmean(
-        _quiet(unroll(image, ellipse, n_angles=360, radii=np.linspace(1 - gap - reach, 1 - gap, 8))), axis=1
-    )
-    outer = np.nanmean(
-        _quiet(unroll(image, ellipse, n_angles=360, radii=np.linspace(1 + gap, 1 + gap + reach, 8))), axis=1
+    radii = np.linspace(gap, gap + reach, 6)
+    inner, outer = (
+        _level(unroll(image, ellipse, n_angles=len(visible), radii=side)) for side in (1 - radii, 1 + radii)
     )
     n_visible = max(int(visible.sum()), 1)
     difference = polarity * (outer - inner)[visible]
-    step = float(np.median(difference)) if difference.size else 0.0
+    step = quick_median(difference)
     angles = shifted.angles_rad[visible]
     outer_spread = _spread(outer[visible])
     spread = max(_spread(_without_shading(side[visible], angles)) for side in (inner, outer))
@@ -214,30 +254,32 @@ def _measure(
     )
 
 
-def _quiet(polar: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Replace rows without any pixel by 0, so that their mean is defined; they are not used."""
-    empty = ~np.isfinite(polar).any(axis=1)
-    polar[empty] = 0
-    return polar
+def _level(polar: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean of each row, missing pixels left out; 0 for rows without any, which are not used."""
+    missing = np.isnan(polar)
+    if not missing.any():
+        return np.asarray(polar.mean(axis=1))
+    known = polar.shape[1] - missing.sum(axis=1)
+    return np.asarray(np.where(missing, np.float32(0), polar).sum(axis=1) / np.maximum(known, 1))
 
 
 def _without_shading(levels: NDArray[np.floating], angles_rad: NDArray[np.float64]) -> NDArray[np.floating]:
     """Take out what changes once or twice round the rim: uneven light, not a restless surface."""
     if levels.size < 20:
         return levels
-    waves = np.stack(
-        [f(n * angles_rad) for n in (1, 2) for f in (np.cos, np.sin)] + [np.ones_like(angles_rad)], axis=1
-    )
-    middle = np.median(levels)
+    waves = np.stack([f(n * angles_rad) for n in (1, 2) for f in (np.cos, np.sin)])
+    middle = quick_median(levels)
     limit = 3 * max(_spread(levels), 1e-9)
     clipped = np.clip(levels - middle, -limit, limit)
-    return np.asarray(levels - middle - waves @ np.linalg.lstsq(waves, clipped, rcond=None)[0])
+    waves -= waves.mean(axis=1, keepdims=True)
+    clipped -= clipped.mean()
+    normal = waves @ waves.T
+    normal.flat[::5] += 1e-6 * len(levels)  # solvable on a short arc
+    return np.asarray(levels - np.linalg.solve(normal, waves @ clipped) @ waves)
 
 
 def _spread(values: NDArray[np.floating]) -> float:
-    if values.size == 0:
-        return 0.0
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return 1.4826 * quick_median(np.abs(values - quick_median(values)))
 
 
 def _relative_to(edges: RimEdges, before: Ellipse, ellipse: Ellipse) -> RimEdges:
