@@ -105,5 +105,5 @@ def draw_marks(pattern: NDArray[np.uint8], marks: pl.DataFrame) -> NDArray[np.ui
         cv2.circle(canvas, centre, radius, colour, 1 if row["n_seen_in"] == 0 else 2, cv2.LINE_AA)
         if marks.height <= 99:
             place = (centre[0] + radius, centre[1] - radius)
-            cv2.putText(canvas, str(row["mark"]), place, 0, max(size, 0.35), colour, 1, cv2.LINE_AA)
+            cv2.putText(canvas, str(row["mark"]), place, 0, max(size, 0.5), colour, 1, cv2.LINE_AA)
     return canvas
