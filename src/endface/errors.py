@@ -12,7 +12,14 @@ class EndfaceError(Exception):
         What was expected, what was found, in which file.
     hint : str
         What the user can do about it, one sentence.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether work was under way that the same command goes on with.
     """
+
+    stopped = False
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

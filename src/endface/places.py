@@ -141,7 +141,7 @@ def place(given: str | Path) -> Path:
     Raises
     ------
     SettingsError
-        If fsspec or its driver for this kind of address is missing.
+        If fsspec or its driver for this kind of address is missing, or does not like it.
 
     Examples
     --------
@@ -158,8 +158,10 @@ def place(given: str | Path) -> Path:
     address = Address(text)
     try:
         _store(address)
-    except (ImportError, ValueError) as error:
+    except ImportError as error:
         raise SettingsError(f"{text}: {error}", hint="pip install 'endface[cluster]'.") from None
+    except Exception as error:  # whatever its driver raises on an address it does not like
+        raise SettingsError(f"{text}: {error}", hint="Check the address.") from None
     return address
 
 
@@ -229,6 +231,18 @@ def remove_tree(root: Path) -> None:
         shutil.rmtree(root, ignore_errors=True)
     elif root.is_dir():
         _patiently(lambda: _store(root).rm(_key(root), recursive=True))
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy all files below a folder, each whole."""
+    if not isinstance(source, Address) and not isinstance(target, Address):
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        return
+    far = source if isinstance(source, Address) else target
+    for _ in read_all(
+        lambda name: write_bytes(target / name, read_bytes(source / name)), walk(source), root=far
+    ):
+        pass
 
 
 def is_empty(root: Path) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from endface.imaging.draw import contact_sheet, gray_base
+from endface.places import read_bytes
 from endface.report.tables import read_clusters, read_defects
 from endface.store import RunFolder, write_colour
 
@@ -51,7 +52,7 @@ def open_picture(path: Path) -> Image.Image | None:
     """Return a picture of the run folder, None where it is not there."""
     if not path.is_file():
         return None
-    with Image.open(path) as picture:
+    with Image.open(io.BytesIO(read_bytes(path))) as picture:
         picture.load()
         return picture
 

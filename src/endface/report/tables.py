@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import polars as pl
 
 from endface.errors import FormatError, InputError
+from endface.places import Address, read_bytes
 from endface.store import RunFolder, read_json
 
 _IMAGE_COLUMNS = ("image", "image_id", "pass_fail", "fail_reason", "profile", "n_defects", "calibration")
 _DEFECT_COLUMNS = ("defect_id", "image_id", "type", "severity_level")
+_CHARTED_COLUMNS = ("cluster_label", "anatomy_zone", "iec_zone", "diameter_um")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +81,7 @@ def read_tables(run_folder: Path) -> RunTables:
 
 def read_defects(folder: RunFolder) -> pl.DataFrame:
     """Read the index of the defect library; empty where there is none."""
-    table = _best_of(folder.defect_index)
+    table = _best_of(folder.defect_index, _DEFECT_COLUMNS + _CHARTED_COLUMNS)
     if table is None:
         return pl.DataFrame(schema=dict.fromkeys(_DEFECT_COLUMNS, pl.String))
     return _with_columns(table, _DEFECT_COLUMNS, folder.defect_index)
@@ -89,23 +92,30 @@ def read_clusters(folder: RunFolder) -> pl.DataFrame:
     return _csv(folder.clusters)
 
 
-def _best_of(stem: Path) -> pl.DataFrame | None:
-    """Read the parquet file, which has types, else the CSV file beside it; None where there is neither."""
+def _best_of(stem: Path, columns: tuple[str, ...] = ()) -> pl.DataFrame | None:
+    """Read the parquet file, which has types, else the CSV file beside it; None where there is neither.
+
+    Of a parquet file only `columns` are read, where given: all of them take hundreds of megabytes.
+    """
     parquet, csv = (stem.with_name(stem.name + suffix) for suffix in (".parquet", ".csv"))
     if parquet.is_file():
-        return pl.read_parquet(parquet)
+        source = io.BytesIO(read_bytes(parquet)) if isinstance(parquet, Address) else parquet
+        table = pl.scan_parquet(source)
+        names = table.collect_schema().names()
+        return table.select(name for name in names if not columns or name in columns).collect()
     return _csv(csv) if csv.is_file() else None
 
 
 def _csv(path: Path, *, text: bool = False) -> pl.DataFrame:
-    if not path.is_file() or path.stat().st_size == 0:
+    data = read_bytes(path) if path.is_file() else b""
+    if not data:
         return pl.DataFrame()
-    table = pl.read_csv(path, infer_schema=False)
+    table = pl.read_csv(data, infer_schema=False)
     if text:
         return table
     # a name such as 0001 is a name, not a number
     names = [name for name in ("image", "image_id", "defect_id", "cluster_label") if name in table.columns]
-    return pl.read_csv(path, infer_schema_length=None, schema_overrides=dict.fromkeys(names, pl.String))
+    return pl.read_csv(data, infer_schema_length=None, schema_overrides=dict.fromkeys(names, pl.String))
 
 
 def _with_columns(table: pl.DataFrame, columns: tuple[str, ...], stem: Path) -> pl.DataFrame:

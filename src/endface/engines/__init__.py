@@ -1,4 +1,4 @@
-"""Where work runs: in this process, or in local processes.
+"""Where work runs: in this process, in local processes, or on a cluster (`on_dask`).
 
 An engine applies one function to many small tasks (paths, never pixels), handing back results as they finish.
 It knows nothing of images. Results must not depend on the engine: every worker computes with one thread.
@@ -17,12 +17,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_connections
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
+
+from endface.errors import EndfaceError, SettingsError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_THREAD_VARIABLES = (
+EngineName = Literal["local", "dask"]
+
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -36,6 +40,12 @@ _THREAD_VARIABLES = (
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
     """Stands for the result of a task whose process died, e.g. out of memory or in a faulty codec."""
+
+
+class EngineLost(EndfaceError):
+    """The workers are gone and did not come back; the same run again goes on where it stopped."""
+
+    stopped = True
 
 
 class Engine(Protocol):
@@ -144,8 +154,36 @@ class ProcessEngine:
                     suspects.append(task)
 
 
-def make_engine(jobs: int) -> Engine:
-    """Return the engine for a number of workers."""
+def make_engine(
+    jobs: int, *, name: EngineName = "local", scheduler: str | None = None, alike: Callable[[], str] = str
+) -> Engine:
+    """Return the engine for a number of workers.
+
+    Parameters
+    ----------
+    scheduler : str, optional
+        Address of a Dask scheduler; without it `dask` starts `jobs` workers on this machine.
+    alike : callable
+        What must give the same text on every worker of a cluster.
+
+    Raises
+    ------
+    SettingsError
+        If the engine is unknown or what it needs is not installed.
+    """
+    if name == "dask":
+        try:
+            from endface.engines.on_dask import DaskEngine
+        except ImportError as error:
+            raise SettingsError(
+                f"--engine dask: {error}", hint="pip install 'endface[cluster]' on all machines."
+            ) from None
+        return DaskEngine(scheduler=scheduler, jobs=jobs, alike=alike)
+    if name != "local" or scheduler is not None:
+        raise SettingsError(
+            f"--engine: expected local, or dask for a --scheduler; found {name}",
+            hint="Add --engine dask, or leave --scheduler out.",
+        )
     return SerialEngine() if jobs <= 1 else ProcessEngine(jobs=jobs)
 
 
@@ -174,8 +212,8 @@ def _start_worker(leash: Connection) -> None:
 @contextmanager
 def _one_thread_in_children() -> Iterator[None]:
     """Let libraries in processes started meanwhile use one thread; they read this when imported."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:
         yield
     finally:
