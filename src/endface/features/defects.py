@@ -263,7 +263,7 @@ def _diameter(scene: _Scene, shape: Shape, look: SpotLook, *, on_rim: bool) -> d
     if not on_rim and look.major < SMALL_SPOT_PX * scene.pitch:
         diameter = unblurred_diameter(look.major, look.blur)
     elif not on_rim and not math.isnan(look.diameter):
-        diameter = max(diameter, look.diameter)
+        diameter = max(diameter, unblurred_diameter(look.diameter, look.blur))
     return {"diameter_um": scene.um(diameter), "diameter_px": diameter / scene.pitch}
 
 

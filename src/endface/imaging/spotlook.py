@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-_FWHM = math.sqrt(8.0 * math.log(2.0))  # full width at half height of a Gaussian of sigma 1
+# discs under a Gaussian of sigma 1: diameter, and how wide they look at half their peak
+_TRUE = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
+_LOOKS = (2.355, 2.373, 2.428, 2.526, 2.668, 2.864, 3.114, 3.426, 3.795, 4.678, 5.668)
 _MIN_RING = 8  # fewer ring pixels of a zone say nothing about its level
 _FINE = 4  # how much finer a small patch is sampled
 _STEP_PX = 0.8  # thickness of the shells around the outline
@@ -145,16 +147,21 @@ def look_at_spot(
 def unblurred_diameter(apparent: float, blur: float) -> float:
     """Return the diameter of the disc that looks `apparent` wide at half its peak through a blur.
 
-    A disc of diameter d under a Gaussian of sigma s is (d^4 + (2.355 s)^4)^(1/4) wide within 8 %. What looks
-    no wider than the blur is at most about s across, which is returned.
+    Exact for a disc under a Gaussian: below twice the blur's sigma s it looks hardly wider than the blur
+    alone (2.355 s), above six times it looks smaller by 1.9 s^2 over its width. What looks no wider than the
+    blur is at most about s across, which is returned.
 
     Examples
     --------
     >>> round(unblurred_diameter(10.0, 1.0), 2), unblurred_diameter(2.0, 1.0)
-    (9.99, 1.0)
+    (10.19, 1.0)
     """
-    sharp = math.sqrt(math.sqrt(max(apparent**4 - (_FWHM * blur) ** 4, 0.0)))
-    return max(sharp, min(blur, apparent))
+    if blur <= 0.0 or math.isnan(apparent):
+        return apparent
+    ratio = apparent / blur
+    if ratio < _LOOKS[-1]:
+        return blur * max(float(np.interp(ratio, _LOOKS, _TRUE)), min(1.0, ratio))
+    return apparent + (_TRUE[-1] - _LOOKS[-1]) * _LOOKS[-1] * blur / ratio
 
 
 def _cut_out(
