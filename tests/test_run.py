@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 import endface
-from endface import pipeline
+from endface import drawing, judging, parts, pipeline
 from endface.config import load_settings
 from endface.errors import InputError, SettingsError
 from endface.schema import DEFECT_COLUMNS, FAILURE_COLUMNS, IMAGE_COLUMNS, ZONE_COLUMNS
@@ -391,3 +392,28 @@ def test_plain_surface_has_no_verdict(faces: Path, tmp_path: Path) -> None:
     assert "no fibre" not in row["quality_flags"]
     assert (tmp_path / "out/exports/combined_masks/face 0.png").is_file()
     assert (tmp_path / "out/exports/arrays.npz").is_file()
+
+
+def test_images_judged_one_by_one_give_the_same_tables(
+    faces: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    shutil.rmtree(out / "image_level")
+    monkeypatch.setattr(judging, "IMAGES_AT_ONCE", 1)
+    monkeypatch.setattr(parts, "ROWS_IN_MEMORY", 1)
+    assert pipeline.run([faces], out, jobs=1).n_reused == 5
+    assert_same(finished, out)
+
+
+def test_a_defect_the_run_names_otherwise_is_drawn_again(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, out, other = faces / "face 0.png", tmp_path / "out", tmp_path / "other"
+    pipeline.run([image], out, jobs=1)
+    # alone every defect is called 'other', the run knows better
+    monkeypatch.setattr(drawing, "rule_classes", lambda table: (["other"] * table.height, None))
+    summary = pipeline.run([image], other, jobs=1)
+    assert summary.n_defects > 0
+    assert summary.n_removed == 0
+    assert_same(out, other)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from endface.engines import Engine, WorkerLost, available_cores, make_engine
-from endface.stages import AnalyseTask, DrawTask, Failure, Outcome, RezoneTask
+from endface.batch.optics import OpticsTask
+from endface.batch.settle import SettleTask
+from endface.drawing import DrawTask
+from endface.engines import Engine, EngineName, WorkerLost, available_cores, make_engine
+from endface.stages import AnalyseTask, Failure, Outcome, RezoneTask
 
 Progress = Callable[[str, int, int], None]
-_Task = TypeVar("_Task", AnalyseTask, DrawTask, RezoneTask)
+_Task = TypeVar("_Task", AnalyseTask, DrawTask, RezoneTask, OpticsTask, SettleTask)
 
 
 class Foreman:
@@ -32,16 +35,33 @@ class Foreman:
         self.seconds[stage] = round(time.perf_counter() - start, 3)
 
     def carry_out(
-        self, stage: str, function: Callable[[_Task], Outcome], tasks: dict[str, _Task]
+        self,
+        stage: str,
+        function: Callable[[_Task], Outcome],
+        tasks: Mapping[str, _Task] | Iterable[tuple[str, _Task]],
+        *,
+        n: int | None = None,
     ) -> dict[str, Outcome]:
-        """Apply a function to all tasks; returns outcomes by image_id."""
+        """Apply a function to all tasks, by name; an iterator makes them when their turn comes.
+
+        `n` is the number of tasks where it cannot be told.
+        """
+        pairs = tasks.items() if isinstance(tasks, Mapping) else tasks
+        total = len(tasks) if isinstance(tasks, Mapping) else n or 0
         outcomes: dict[str, Outcome] = {}
-        ids = {id(task): image_id for image_id, task in tasks.items()}
+        names: dict[int, str] = {}  # of the tasks under way
+
+        def noted() -> Iterator[_Task]:
+            for name, task in pairs:
+                names[id(task)] = name
+                yield task
+
         with self.timed(stage):
-            self._progress(stage, 0, len(tasks))
-            for task, result in self._engine.map(function, tasks.values()):
-                outcomes[ids[id(task)]] = _lost(task, stage) if isinstance(result, WorkerLost) else result
-                self._progress(stage, len(outcomes), len(tasks))
+            self._progress(stage, 0, total)
+            for task, result in self._engine.map(function, noted()):
+                outcome = _lost(task, stage) if isinstance(result, WorkerLost) else result
+                outcomes[names.pop(id(task))] = outcome
+                self._progress(stage, len(outcomes), total)
         return outcomes
 
     def timings(self) -> dict[str, Any]:
@@ -51,10 +71,18 @@ class Foreman:
 
 
 @contextmanager
-def hire(jobs: int | None, n_images: int, progress: Progress | None) -> Iterator[Foreman]:
+def hire(
+    jobs: int | None,
+    n_images: int,
+    progress: Progress | None,
+    *,
+    engine_name: EngineName = "local",
+    scheduler: str | None = None,
+    alike: Callable[[], str] = str,
+) -> Iterator[Foreman]:
     """Start an engine with no more workers than there are images, and end it in any case."""
     workers = min(jobs or available_cores(), n_images)
-    engine = make_engine(workers)
+    engine = make_engine(workers, name=engine_name, scheduler=scheduler, alike=alike)
     try:
         yield Foreman(engine, jobs=workers, progress=progress)
     except BaseException:
@@ -64,13 +92,13 @@ def hire(jobs: int | None, n_images: int, progress: Progress | None) -> Iterator
     engine.close()
 
 
-def _lost(task: AnalyseTask | DrawTask | RezoneTask, stage: str) -> Outcome:
+def _lost(task: AnalyseTask | DrawTask | RezoneTask | OpticsTask | SettleTask, stage: str) -> Outcome:
     image = task.source.image if isinstance(task, AnalyseTask) else task.image
     return Outcome(
         failure=Failure(
             image,
             stage,
-            "the process that worked on this image died",
+            "working on this image killed the worker, each time it was tried",
             "Perhaps memory ran out: use fewer --jobs, or lower max_megapixels.",
         )
     )

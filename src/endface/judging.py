@@ -1,12 +1,15 @@
 """All defects of a run together: groups and their names, severity, and a verdict for every image.
 
-Tables in, tables out; no pixels, no files.
+Records in, tables out, however many there are; no pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +17,16 @@ import polars as pl
 
 from endface import features
 from endface.annotation import Decision, DefectClass, Verdict
-from endface.clustering import name_defects
+from endface.clustering import Grouping, fit_clusters, sample_size
 from endface.config import Settings
 from endface.grading import grade, load_profile, score_severity
+from endface.parts import Parts
 from endface.rules import rule_classes
+from endface.sampling import Sample
 from endface.schema import DEFECT_COLUMNS, IMAGE_COLUMNS, ZONE_COLUMNS, conform
 from endface.store import Record
+
+IMAGES_AT_ONCE = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,85 +35,118 @@ class Judgement:
 
     Attributes
     ----------
-    images, defects, zones : polars.DataFrame
-        As CONTRACT names them.
+    images, defects, zones : Parts
+        As CONTRACT names them, images in the order of the records.
     clusters : polars.DataFrame
         One row per cluster: number, name, size, the rule that named it.
+    types, verdicts : dict
+        Number of defects of each type, and of images of each verdict.
     """
 
-    images: pl.DataFrame
-    defects: pl.DataFrame
-    zones: pl.DataFrame
+    images: Parts
+    defects: Parts
+    zones: Parts
     clusters: pl.DataFrame
+    types: dict[str, int]
+    verdicts: dict[str, int]
 
 
-def judge(records: Sequence[Record], settings: Settings) -> Judgement:
-    """Name, score and grade everything that was found in a run.
+def judge(records: Iterable[Record], settings: Settings, *, scratch: Path) -> Judgement:
+    """Name, score and grade everything that was found in a run, some images at a time.
 
     Parameters
     ----------
-    records : sequence of Record
-        Finished images, in the order of the tables to be.
+    records : iterable of Record
+        Finished images, in the order of the tables to be. Gone through twice: to draw the sample that
+        clusters are fitted on, then to judge.
     settings : Settings
+    scratch : Path
+        Folder of this machine for what does not fit into memory; kept until the tables are written.
     """
-    defects, clusters = name_all(collect_defects(records), settings)
-    defects = score(defects, settings)
-    by_image = split_by_image(defects, [record.image_id for record in records])
-    rows = []
-    zone_tables = []
-    for record, own in zip(records, by_image, strict=True):
-        verdict = verdict_of(own, record.row, settings)
-        rows.append(image_row(record, own, verdict))
-        zone_tables.append(zone_rows(record, own))
-    return Judgement(
-        images=conform(pl.DataFrame(rows, infer_schema_length=None), IMAGE_COLUMNS),
-        defects=conform(defects, DEFECT_COLUMNS),
-        zones=conform(_stack(zone_tables), ZONE_COLUMNS),
-        clusters=clusters,
-    )
-
-
-def collect_defects(records: Sequence[Record]) -> pl.DataFrame:
-    """Put the defects of all images into one table, with the names of image and defect in front."""
-    tables = []
-    for record in records:
-        number = pl.col("instance").cast(pl.String).str.zfill(3)
-        tables.append(
-            record.defects.select(
-                pl.concat_str(pl.lit(f"{record.image_id}_"), number).alias("defect_id"),
-                pl.lit(record.image).alias("image"),
-                pl.lit(record.image_id).alias("image_id"),
-                pl.all(),
-            )
-        )
-    if not tables:
-        nothing = conform(pl.DataFrame(), features.DEFECT_COLUMNS)
-        names = dict.fromkeys(("defect_id", "image", "image_id"), pl.lit(None, pl.String))
-        return nothing.with_columns(**names)
-    return _stack(tables)
-
-
-def name_all(defects: pl.DataFrame, settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Group all defects and name the groups; returns the defects with `type` and the table of groups."""
     chosen = settings.clustering
-    clustering = name_defects(
-        defects,
+    sample = Sample(sample_size(chosen.method, chosen.sample))
+    for some in batched(records):
+        sample.add(collect_defects(some))
+    drawn = sample.table()
+    grouping = fit_clusters(
+        drawn,
         method=chosen.method,
         n_clusters=chosen.n_clusters,
         max_clusters=chosen.max_clusters,
-        sample=chosen.sample,
         names=chosen.names,
         rng=np.random.default_rng(settings.seed),
     )
-    named = defects.with_columns(
-        pl.Series("cluster_label", clustering.cluster_label, pl.Int64),
-        pl.Series("type", clustering.type, pl.String),
-        pl.Series("type_confidence", clustering.confidence, pl.Float64),
+    images, defects, zones = (Parts(scratch) for _ in range(3))
+    sizes, types, verdicts = Counter[int](), Counter[str](), Counter[str]()
+    for some in batched(records):
+        found = score(with_clusters(collect_defects(some), grouping), settings)
+        rows, zone_tables = [], []
+        for record, own in zip(some, split_by_image(found, [item.image_id for item in some]), strict=True):
+            rows.append(image_row(record, own, verdict_of(own, record.row, settings)))
+            zone_tables.append(zone_rows(record, own))
+        images.append(conform(pl.DataFrame(rows, infer_schema_length=None), IMAGE_COLUMNS))
+        defects.append(conform(found, DEFECT_COLUMNS))
+        zones.append(conform(_stack(zone_tables), ZONE_COLUMNS))
+        sizes.update(found["cluster_label"])
+        types.update(found["type"])
+        verdicts.update(row["pass_fail"] for row in rows)
+    return Judgement(
+        images, defects, zones, _cluster_table(grouping, drawn, sizes), _sorted(types), _sorted(verdicts)
     )
-    ids = defects["defect_id"].to_list()
-    examples = [";".join(ids[row] for row in rows) for rows in clustering.clusters["representatives"]]
-    clusters = clustering.clusters.with_columns(pl.Series("representatives", examples, pl.String))
-    return named, clusters
+
+
+def batched(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Yield the records in lists of `IMAGES_AT_ONCE`; one empty list where there are none."""
+    waiting = iter(records)
+    yield list(islice(waiting, IMAGES_AT_ONCE))
+    while some := list(islice(waiting, IMAGES_AT_ONCE)):
+        yield some
+
+
+def collect_defects(records: Sequence[Record]) -> pl.DataFrame:
+    """Put the defects of images into one table, with the names of image and defect in front."""
+    tables = []
+    for record in records:
+        if record.defects.height:
+            number = pl.col("instance").cast(pl.String).str.zfill(3)
+            tables.append(
+                record.defects.select(
+                    pl.concat_str(pl.lit(f"{record.image_id}_"), number).alias("defect_id"),
+                    pl.lit(record.image).alias("image"),
+                    pl.lit(record.image_id).alias("image_id"),
+                    pl.all(),
+                )
+            )
+    if not tables:
+        nothing = conform(pl.DataFrame(), features.DEFECT_COLUMNS)
+        names = {name: pl.lit(None, pl.String).alias(name) for name in ("defect_id", "image", "image_id")}
+        return nothing.select(*names.values(), pl.all())
+    return _stack(tables)
+
+
+def with_clusters(defects: pl.DataFrame, grouping: Grouping) -> pl.DataFrame:
+    """Give each defect its cluster and the name that follows from it."""
+    named = grouping.name(defects)
+    return defects.with_columns(
+        pl.Series("cluster_label", named.cluster_label, pl.Int64),
+        pl.Series("type", named.type, pl.String),
+        pl.Series("type_confidence", named.confidence, pl.Float64),
+    )
+
+
+def _cluster_table(grouping: Grouping, sample: pl.DataFrame, sizes: Counter[int]) -> pl.DataFrame:
+    """Return the clusters with their sizes in the whole run and the names of their representatives."""
+    ids = sample["defect_id"].to_list() if sample.height else []
+    table = grouping.clusters
+    examples = [";".join(ids[row] for row in rows) for rows in table["representatives"]]
+    return table.with_columns(
+        pl.Series("size", [sizes[k] for k in table["cluster"]], pl.Int64),
+        pl.Series("representatives", examples, pl.String),
+    )
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
 
 
 def with_classes(defects: pl.DataFrame) -> pl.DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
@@ -62,6 +61,13 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
+def likeness() -> str:
+    """Return a hash of all software that results depend on: workers that differ in it are of no use."""
+    libraries = {name: version for name, version in versions().items() if name not in ("endface", "python")}
+    return fingerprint([code_fingerprint(), libraries, platform.python_version_tuple()[:2]])
+
+
 def package_version() -> str:
     """Return the version of the package, also where it runs from its sources."""
     try:
@@ -102,8 +108,8 @@ def manifest(
             "done": len(images) - len(failed),
             "failed": len(failed),
             "defects": judgement.defects.height,
-            "types": dict(sorted(Counter(judgement.defects["type"]).items())),
-            "verdicts": dict(sorted(Counter(judgement.images["pass_fail"]).items())),
+            "types": judgement.types,
+            "verdicts": judgement.verdicts,
         },
         "inputs": [
             {

@@ -1,15 +1,19 @@
 """The story: annotate one image, run a folder, grade a finished run again.
 
-read -> locate zones -> detect -> measure -> (all images) cluster and name -> grade -> write
+read -> locate zones -> detect -> measure -> (all images) what they tell together -> cluster and name ->
+grade -> write
 """
 
 from __future__ import annotations
 
 import importlib.util
-import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -17,36 +21,37 @@ from numpy.typing import ArrayLike
 
 from endface.analysis import detect, locate, measure
 from endface.annotation import Annotation
+from endface.batch import learn
 from endface.config import Resolved, Settings, flatten, load_settings
 from endface.datasets import arrays, combined_masks, labels_folder
 from endface.detection import load_detector
-from endface.errors import FormatError, InputError, SettingsError
+from endface.drawing import DrawTask, drawn_files
+from endface.engines import EngineName
+from endface.errors import InputError, SettingsError
 from endface.foreman import Foreman, Progress, hire
 from endface.grading import load_profile
 from endface.inputs import InputImage, find_images
+from endface.journal import Journal
 from endface.judging import Judgement, judge, score, verdict_of, with_classes
-from endface.manifest import analysis_basis, manifest
+from endface.manifest import analysis_basis, likeness, manifest
+from endface.places import Address, copy_tree, place, read_bytes, remove_tree
 from endface.samples import Sample, read_sample, to_gray, white_level
 from endface.schema import FAILURE_COLUMNS, conform
 from endface.stages import (
     AnalyseTask,
-    DrawTask,
     Failure,
     Outcome,
     RezoneTask,
     analyse_file,
     analysed_files,
     draw_image,
-    drawn_files,
     rezone_image,
 )
 from endface.store import (
-    Record,
     RunFolder,
     is_run_folder,
     open_run_folder,
     read_json,
-    read_record,
     sweep,
     write_json,
     write_table,
@@ -130,6 +135,8 @@ def run(
     *,
     settings: Settings | Resolved | None = None,
     jobs: int | None = None,
+    engine: EngineName = "local",
+    scheduler: str | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> RunSummary:
@@ -141,13 +148,17 @@ def run(
     Parameters
     ----------
     inputs : str, Path or sequence of them
-        Images, folders (walked recursively) or globs.
+        Images, folders (walked recursively) or globs; paths, or addresses such as s3://bucket/folder.
     out : str or Path
-        Run folder; new, empty, or that of an earlier run.
+        Run folder; new, empty, or that of an earlier run. A path or an address.
     settings : Settings or Resolved, optional
         Defaults where not given.
     jobs : int, optional
         Worker processes; all available cores where not given.
+    engine : {'local', 'dask'}
+        Processes of this machine, or workers of a Dask cluster, which must see the same `inputs` and `out`.
+    scheduler : str, optional
+        Address of a running Dask scheduler; 'dask' starts `jobs` workers on this machine without it.
     fresh : bool
         Start anew instead of taking over what is there.
     progress : callable, optional
@@ -159,19 +170,26 @@ def run(
         If there is no image.
     SettingsError
         If a setting, profile or detector is wrong, or `out` holds something else. Nothing is written then.
+    EngineLost
+        If the scheduler of a cluster is gone and does not come back.
     """
     resolved = _resolve(settings)
-    images = find_images(inputs, exclude=Path(out))
+    images = find_images(inputs, exclude=out)
     _check_settings(resolved.settings)
-    folder = open_run_folder(out, fresh=fresh)
+    _check_exports(place(out), resolved.settings)
+    # workers need not have the same working directory
+    folder = open_run_folder(place(out).absolute(), fresh=fresh)
     folder.manifest.unlink(missing_ok=True)
 
     basis = analysis_basis(resolved.settings)
     tasks = {image.image_id: AnalyseTask(image, folder, resolved.settings, basis) for image in images}
-    with hire(jobs, len(images), progress) as foreman:
+    with hire(
+        jobs, len(images), progress, engine_name=engine, scheduler=scheduler, alike=likeness
+    ) as foreman:
         analysed = foreman.carry_out("analyse", analyse_file, tasks)
         done = [image.image_id for image in images if analysed[image.image_id].failure is None]
-        return _finish(folder, images, done, analysed, resolved, foreman)
+        summary = _finish(folder, images, done, analysed, resolved, foreman)
+    return replace(summary, folder=place(out))
 
 
 def regrade(
@@ -202,11 +220,12 @@ def regrade(
     _check_settings(resolved.settings)
     if out is not None:
         open_run_folder(out)
-        shutil.copytree(run_folder, out, dirs_exist_ok=True)
-    folder = RunFolder(Path(out or run_folder))
+        copy_tree(place(run_folder), place(out))
+    folder = RunFolder(place(out or run_folder))
     images = [InputImage(Path(), item["image"], item["image_id"]) for item in content["inputs"]]
     earlier = {
-        row["image"]: Failure(**row) for row in pl.read_csv(folder.failures, infer_schema=False).to_dicts()
+        row["image"]: Failure(**row)
+        for row in pl.read_csv(read_bytes(folder.failures), infer_schema=False).to_dicts()
     }
     folder.manifest.unlink(missing_ok=True)
 
@@ -244,6 +263,18 @@ def _check_settings(settings: Settings) -> None:
         )
 
 
+def _check_exports(out: Path, settings: Settings) -> None:
+    """Raise SettingsError for exports that can only be written to a folder of this machine."""
+    chosen = settings.output
+    if isinstance(out, Address) and (
+        chosen.label_folders or chosen.combined_masks or chosen.arrays != "none"
+    ):
+        raise SettingsError(
+            f"output.label_folders, combined_masks, arrays: cannot be written to {out}",
+            hint="Leave them out, or give a folder of this machine for -o.",
+        )
+
+
 # ── once all images are analysed ────────────────────────────────────────────────────────────────────────────
 
 
@@ -257,22 +288,33 @@ def _finish(
 ) -> RunSummary:
     """Judge all images together, draw what depends on it, write tables and manifest."""
     settings = resolved.settings
-    with foreman.timed("judge"):
-        records = [_record(folder, image_id) for image_id in done]
-        judgement = judge(records, settings)
-    tasks = _draw_tasks(folder, done, judgement, settings)
-    drawn = foreman.carry_out("draw", draw_image, tasks)
-    failures = {
-        image.image_id: failure
-        for image in images
-        for failure in (outcomes[image.image_id].failure, _failure_of(drawn, image.image_id))
-        if failure is not None
-    }
-    tables = _write_tables(folder, judgement, failures.values(), settings)
-    _write_exports(folder, settings)
-    keep = [path for image_id in done for path in analysed_files(folder, image_id, settings)]
-    keep += [path for task in tasks.values() for path in drawn_files(task)]
-    n_removed = sweep(folder, [*keep, *tables])
+    # finds do not depend on the profile, so what they say of the optics outlives a new one
+    auto = settings.model_copy(update={"grading": settings.grading.model_copy(update={"profile": "auto"})})
+    with foreman.timed("batch"):
+        records = Journal(folder, done)
+        known = learn(folder, records, settings, foreman.carry_out, basis=analysis_basis(auto))
+    with TemporaryDirectory() as scratch:
+        with foreman.timed("judge"):
+            judgement = judge(known.records, settings, scratch=Path(scratch))
+        tasks = partial(_draw_tasks, folder, judgement, settings)
+        drawn = foreman.carry_out("draw", draw_image, tasks(), n=judgement.images.height)
+        failures = {
+            image.image_id: failure
+            for image in images
+            for failure in (outcomes[image.image_id].failure, _failure_of(drawn, image.image_id))
+            if failure is not None
+        }
+        failures |= known.failures
+        with foreman.timed("tables"):
+            tables = _write_tables(folder, judgement, failures.values(), settings)
+        _write_exports(folder, settings)
+        keep = (
+            path
+            for image_id, task in tasks()
+            for path in (*analysed_files(folder, image_id, settings), *drawn_files(task))
+        )
+        with foreman.timed("sweep"):
+            n_removed = sweep(folder, chain(keep, known.files, tables))
     content = manifest(
         images,
         {image_id: outcome.digest for image_id, outcome in outcomes.items()},
@@ -299,24 +341,21 @@ def _failure_of(outcomes: dict[str, Outcome], image_id: str) -> Failure | None:
     return outcomes[image_id].failure if image_id in outcomes else None
 
 
-def _record(folder: RunFolder, image_id: str) -> Record:
-    record = read_record(folder, image_id)
-    if record is None:
-        raise FormatError(f"{folder.record(image_id)}: damaged meanwhile", hint="Run again.")
-    return record
-
-
 def _draw_tasks(
-    folder: RunFolder, done: Sequence[str], judgement: Judgement, settings: Settings
-) -> dict[str, DrawTask]:
-    columns = ["instance", "defect_id", "type", "severity_level"]
-    found = judgement.defects.select("image_id", *columns).partition_by("image_id", as_dict=True)
-    defects = {key[0]: tuple(part.select(columns).iter_rows()) for key, part in found.items()}
-    names = dict(judgement.images.select("image_id", "image").iter_rows())
-    return {
-        image_id: DrawTask(names[image_id], image_id, folder, settings, defects.get(image_id, ()))
-        for image_id in done
-    }
+    folder: RunFolder, judgement: Judgement, settings: Settings
+) -> Iterator[tuple[str, DrawTask]]:
+    """Yield the drawing of every image, by image_id, in the order of the tables."""
+    columns = ("image_id", "instance", "defect_id", "type", "severity_level")
+    rows = chain.from_iterable(part.select(columns).iter_rows() for part in judgement.defects)
+    by_image = groupby(rows, key=itemgetter(0))
+    following = next(by_image, None)
+    for part in judgement.images:
+        for image_id, image in part.select("image_id", "image").iter_rows():
+            defects: tuple[tuple[int, str, str, str], ...] = ()
+            if following is not None and following[0] == image_id:
+                defects = tuple(row[1:] for row in following[1])
+                following = next(by_image, None)
+            yield image_id, DrawTask(image, image_id, folder, settings, defects)
 
 
 def _write_tables(
@@ -324,26 +363,30 @@ def _write_tables(
 ) -> list[Path]:
     """Write all tables; returns their paths."""
     rows = pl.DataFrame([asdict(failure) for failure in failures])
-    written = {
-        folder.failures: conform(rows, FAILURE_COLUMNS),
-        folder.clusters: judgement.clusters,
-        folder.image_labels.with_suffix(".csv"): judgement.images,
-        folder.image_labels.with_suffix(".parquet"): judgement.images,
-        folder.defect_index.with_suffix(".csv"): judgement.defects,
-        folder.defect_index.with_suffix(".parquet"): judgement.defects,
-        folder.zone_features.with_suffix(".parquet"): judgement.zones,
-    }
-    if settings.output.csv_beside_parquet:
-        written[folder.zone_features.with_suffix(".csv")] = judgement.zones
-    for path, table in written.items():
+    short = {folder.failures: conform(rows, FAILURE_COLUMNS), folder.clusters: judgement.clusters}
+    for path, table in short.items():
         write_table(path, table)
-    return list(written)
+    both = (".csv", ".parquet")
+    long = {
+        folder.image_labels: (judgement.images, both),
+        folder.defect_index: (judgement.defects, both),
+        folder.zone_features: (
+            judgement.zones,
+            both if settings.output.csv_beside_parquet else (".parquet",),
+        ),
+    }
+    written = list(short)
+    for stem, (parts, suffixes) in long.items():
+        paths = [stem.with_suffix(suffix) for suffix in suffixes]
+        parts.write(*paths)
+        written += paths
+    return written
 
 
 def _write_exports(folder: RunFolder, settings: Settings) -> None:
     """Write the exports asked for, and remove those of earlier settings."""
     chosen = settings.output
-    shutil.rmtree(folder.exports, ignore_errors=True)
+    remove_tree(folder.exports)
     if chosen.label_folders:
         labels_folder.write(folder.root, folder.exports / "labels")
     if chosen.combined_masks:
@@ -356,7 +399,7 @@ def _write_exports(folder: RunFolder, settings: Settings) -> None:
 
 def _read_run(run_folder: str | Path, *, profile: str | None = None) -> tuple[dict[str, Any], Resolved]:
     """Return the manifest of a finished run and its settings, with another profile where one is given."""
-    root = Path(run_folder)
+    root = place(run_folder)
     if not is_run_folder(root):
         raise InputError(
             f"{root}: expected the folder of a run, found no run.json", hint="Give the -o of a run."
