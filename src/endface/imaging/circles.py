@@ -103,7 +103,7 @@ def _limited_gradient(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], 
     return gx * scale, gy * scale
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=8)
 def _disc_transforms(
     shape: tuple[int, int], min_radius_px: float, n_radii: int
 ) -> tuple[NDArray[np.float32], ...]:

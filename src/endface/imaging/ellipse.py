@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -231,9 +232,10 @@ def refine_ellipse(
         normal = weighted @ weighted.T
         # solvable even where all points are one
         normal.flat[:: len(normal) + 1] = normal.diagonal() * (1 + 1e-9) + 1e-12
-        step = np.asarray(np.linalg.solve(normal, -weighted @ (residual * weight)), np.float64)
+        right = -weighted @ (residual * weight)[:, None]
+        step = np.asarray(cv2.solve(normal, right, flags=cv2.DECOMP_LU)[1], np.float64).ravel()
         ellipse = _moved(ellipse, step, aspect)
-        if float(np.abs(step).max()) < 1e-5 * ellipse.radius_px:
+        if float(np.abs(step).max()) < 3e-5 * ellipse.radius_px:
             break
     return ellipse
 

@@ -21,6 +21,7 @@ _THIN_RING = 0.07
 _MAX_STEPS = 3
 _N_TRIAL_ANGLES = 256
 _FAINT_ARC_RAD = 0.15
+_CLEARLY_MORE = 1.25
 
 
 def find_core(image: NDArray[np.float32], cladding: Ellipse, rings: list[Ring]) -> Ring | None:
@@ -35,16 +36,21 @@ def find_core(image: NDArray[np.float32], cladding: Ellipse, rings: list[Ring]) 
     Ring or None
         None where no step stands out of the noise.
     """
-    found = [ring for ring in rings if ring.ellipse.radius_px < _MAX_CORE_RATIO * cladding.radius_px]
-    for radius, polarity in _profile_steps(image, cladding):
-        ring = _trial(image, cladding, radius, polarity, 0.0)
-        if ring is None or ring.support < 0.7:
-            ring = _trial(image, cladding, radius, polarity, _FAINT_ARC_RAD) or ring
-        if ring is not None:
-            found.append(ring)
-    evidence = [(_core_evidence(image, ring, cladding), ring) for ring in found if _is_core(ring, cladding)]
-    best = max(evidence, key=lambda pair: pair[0], default=None)
-    return best[1] if best is not None and best[0] > 0 else None
+    best, most = None, 0.0
+    for ring in rings:
+        evidence = _core_evidence(image, ring, cladding)
+        if evidence > most:
+            best, most = ring, evidence
+    for radius, polarity, height in _profile_steps(image, cladding):
+        if most > _CLEARLY_MORE * height:  # the steps come highest first
+            break
+        step = _trial(image, cladding, radius, polarity, 0.0)
+        if step is None or step.support < 0.7:
+            step = _trial(image, cladding, radius, polarity, _FAINT_ARC_RAD) or step
+        evidence = 0.0 if step is None else _core_evidence(image, step, cladding)
+        if evidence > most:
+            best, most = step, evidence
+    return best
 
 
 def _trial(
@@ -75,7 +81,9 @@ def _is_core(ring: Ring, cladding: Ellipse) -> bool:
 
 
 def _core_evidence(image: NDArray[np.float32], ring: Ring, cladding: Ellipse) -> float:
-    """Return the height of a ring's step in a profile without thin rings, times its support."""
+    """Return the height of a ring's step in a profile without thin rings, times support; 0 for no core."""
+    if not _is_core(ring, cladding):
+        return 0.0
     ratio = ring.ellipse.radius_px / cladding.radius_px
     step = 0.005 / ratio
     radii = np.arange(step, min(1 + 0.12 / ratio, 0.93 / ratio), step)
@@ -107,8 +115,8 @@ def _lasting_profile(
     return np.asarray(median_filter(mirrored, size=width, mode="nearest")[profile.size :])
 
 
-def _profile_steps(image: NDArray[np.float32], cladding: Ellipse) -> list[tuple[float, int]]:
-    """Return radii (1 = rim) and polarities of the clearest steps of the median profile inside a cladding."""
+def _profile_steps(image: NDArray[np.float32], cladding: Ellipse) -> list[tuple[float, int, float]]:
+    """Return radii (1 = rim), polarities and heights of the clearest steps inside a cladding."""
     step = max(0.5 / cladding.radius_px, 0.003)
     radii = np.arange(step, 0.93, step)
     profile = _lasting_profile(image, cladding, radii, step)
@@ -124,10 +132,10 @@ def _profile_steps(image: NDArray[np.float32], cladding: Ellipse) -> list[tuple[
         response[radii < max(0.6 * width, 1.5 * step)] = 0
         score = np.where(np.abs(response) > np.abs(score), response, score)
     strength = np.abs(score) * np.interp(radii, [0.75, 0.93], [1.0, 0.3])
-    steps: list[tuple[float, int]] = []
+    steps: list[tuple[float, int, float]] = []
     for k in np.argsort(-strength, kind="stable"):
         if len(steps) == _MAX_STEPS or strength[k] <= 0.1 * strength.max():
             break
-        if all(abs(radii[k] - radius) > max(0.03, 0.12 * radius) for radius, _ in steps):
-            steps.append((float(radii[k]), 1 if score[k] > 0 else -1))
+        if all(abs(radii[k] - radius) > max(0.03, 0.12 * radius) for radius, *_ in steps):
+            steps.append((float(radii[k]), 1 if score[k] > 0 else -1, float(strength[k])))
     return steps

@@ -71,7 +71,7 @@ def _count_dead_lines(image: NDArray[np.generic], low: float, high: float) -> in
         return 0
     for first in range(1, depth):
         dead, live = lines[:first], lines[first + 4 : first + 10]
-        black, inner = float(np.median(level[:first])), float(np.median(level[first + 4 : first + 10]))
+        black, inner = _middle(level[:first]), _middle(level[first + 4 : first + 10])
         rise = inner - black
         if rise < _MIN_RISE_SHARE * (high - black) or rise <= 0 or black > low:
             continue
@@ -82,6 +82,11 @@ def _count_dead_lines(image: NDArray[np.generic], low: float, high: float) -> in
             dim = np.quantile(lines[first : first + 8], 0.3, axis=1) < black + 0.6 * rise
             return first + (int(np.flatnonzero(dim)[-1]) + 1 if dim.any() else 0)
     return 0
+
+
+def _middle(levels: NDArray[np.float32]) -> float:
+    ordered = np.sort(levels)
+    return 0.5 * float(ordered[len(levels) // 2] + ordered[(len(levels) - 1) // 2])
 
 
 def _is_dead(dead: NDArray[np.float32], live: NDArray[np.float32], rise: float) -> bool:
