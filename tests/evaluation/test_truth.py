@@ -127,6 +127,11 @@ def test_rendered(tmp_path):
             assert (defect.certainty == "sure") == (defect.sizes.snr >= 2.2)
     strict = open_truth(tmp_path / "set", visible_snr=1e9)
     assert {d.certainty for name in written.image_ids for d in strict.load(name).defects} <= {"faint"}
+    path = tmp_path / "set" / "truth" / f"{written.image_ids[0]}.json"
+    record = json.loads(path.read_text())
+    record["zones"]["cladding_alternative"] = record["zones"]["cladding"] | {"rx_px": 77.0}
+    path.write_text(json.dumps(record))
+    assert source.load(written.image_ids[0]).cladding_alternative.rx_px == 77.0
     (tmp_path / "set" / "truth" / f"{written.image_ids[0]}_instances.png").unlink()
     with pytest.raises(FormatError, match="_instances"):
         source.load(written.image_ids[0])

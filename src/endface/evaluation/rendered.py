@@ -71,6 +71,7 @@ def _scene(name: str, raw: dict[str, Any], instances: NDArray[np.integer], visib
         defects=tuple(defects),
         has_zones=True,
         cladding=_ellipse(zones["cladding"]),
+        cladding_alternative=_ellipse(other) if (other := zones.get("cladding_alternative")) else None,
         core=_ellipse(zones["core"]),
         core_visible=str(zones["core"]["state"]),
         um_per_px=(float(raw["um_per_px_x"]), float(raw["um_per_px_y"])),
