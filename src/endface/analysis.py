@@ -18,7 +18,7 @@ from endface.config import Settings
 from endface.detection import detect_defects
 from endface.features import measure_defects, measure_zones
 from endface.grading import Profile, choose_profile, load_profile
-from endface.imaging.focus import focus_score
+from endface.imaging.focus import edge_blur_px, score_of_blur
 from endface.samples import FrameArray
 from endface.zones import iec_map, plain_zones, segment_zones, zone_geometry
 
@@ -92,9 +92,10 @@ def measure(
     """Measure defects, zones and the image itself."""
     profile = profile_for(zones, settings)
     iec = iec_of(zones, profile)
-    focus = focus_score(image, zones.valid)
+    blur_px = edge_blur_px(image, zones.valid)
+    focus = score_of_blur(blur_px)
     flags = quality_flags(image, zones, settings, white_level=white_level, focus=focus)
-    table = measure_defects(image, zones, iec, defects)
+    table = measure_defects(image, zones, iec, defects, blur_px=blur_px)
     return Measures(
         iec=iec,
         defects=table,

@@ -101,8 +101,18 @@ def focus_score(image: NDArray[np.generic], mask: NDArray[np.bool_] | None = Non
     >>> focus_score(np.full((40, 40), 7, np.uint8))
     0.0
     """
-    blur = edge_blur_px(image, mask)
-    return 0.0 if math.isnan(blur) else 1.0 / (1.0 + (blur / HALF_SCORE_BLUR_PX) ** 2)
+    return score_of_blur(edge_blur_px(image, mask))
+
+
+def score_of_blur(blur_px: float) -> float:
+    """Return the focus score of a blur as `edge_blur_px` gives it; 0 for NaN.
+
+    Examples
+    --------
+    >>> score_of_blur(2.5)
+    0.5
+    """
+    return 0.0 if math.isnan(blur_px) else 1.0 / (1.0 + (blur_px / HALF_SCORE_BLUR_PX) ** 2)
 
 
 def _smooth(gray: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -178,23 +179,30 @@ def _cut_out(
     inside[top - y0 : top - y0 + height, left - x0 : left - x0 + width] = mask
     free = (blocked[window] == 0) | (inside > 0)
     away = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
-    ring = (away > reach / 3.0) & (away <= reach) & free
-    base = float(np.median(gray[ring])) if ring.any() else float(np.median(gray))
-    level = np.full(gray.shape, base, np.float32)
-    zones = labels[window]
-    if zones.min() != zones.max():
-        for zone in np.unique(zones):
-            around = ring & (zones == zone)
-            if np.count_nonzero(around) >= _MIN_RING:
-                level[zones == zone] = np.median(gray[around])
+    ring = np.flatnonzero((away > reach / 3.0) & (away <= reach) & free)
+    if ring.size == 0:
+        ring = np.arange(gray.size)
+    around, zones = gray.ravel()[ring], labels[window]
+    level = np.full(gray.shape, _ranked(around, 0.5), np.float32)
+    ring_zones = zones.ravel()[ring]
+    counts = np.bincount(ring_zones)
+    if np.count_nonzero(counts) > 1:
+        for zone in np.flatnonzero(counts >= _MIN_RING):
+            level[zones == zone] = _ranked(around[ring_zones == zone], 0.5)
     contrast = gray - level
-    noise = 1.4826 * float(np.median(np.abs(contrast[ring]))) if ring.any() else 0.0
+    noise = 1.4826 * _ranked(np.abs(contrast.ravel()[ring]), 0.5)
     values = contrast[inside > 0]
-    if values.mean() < 0:
+    if values.sum() < 0:
         contrast, values = -contrast, -values
-    peak = float(np.quantile(values, 0.9))
+    peak = _ranked(values, 0.9)
     noise = max(noise, 0.3, 1e-6 * float(np.abs(gray).max()))
     return _Patch(np.asarray(contrast, np.float32), inside, free, noise, max(peak, noise), size_px)
+
+
+def _ranked(values: NDArray[Any], share: float) -> float:
+    """Return the value below which this share of all lies; NumPy's own takes ten times as long."""
+    rank = min(int(share * values.size), values.size - 1)
+    return float(np.partition(values, rank)[rank])
 
 
 def _half_peak(smooth: Floats, patch: _Patch) -> tuple[Bools | None, int]:
@@ -209,7 +217,7 @@ def _half_peak(smooth: Floats, patch: _Patch) -> tuple[Bools | None, int]:
     values = sampled[own]
     # the peak of a large patch is a level, not its brightest pixel
     share = min(0.1, 2.25 * fine * fine / values.size)
-    peak = max(float(np.quantile(values, 1.0 - share)), 1e-6)
+    peak = max(_ranked(values, 1.0 - share), 1e-6)
     _, parts = cv2.connectedComponents(((sampled > 0.5 * peak) & near).astype(np.uint8))
     counts = np.bincount(parts[own])
     counts[0] = 0
@@ -223,14 +231,15 @@ def _outline(half: Bools, spacing: tuple[float, float]) -> tuple[float, float, f
     y, x = rows * (spacing[0] / pitch), cols * (spacing[1] / pitch)
     hull = cv2.convexHull(np.stack([x, y], axis=1).astype(np.float32))
     diameter = 2.0 * float(cv2.minEnclosingCircle(hull)[1]) + 0.5
-    y, x = y - y.mean(), x - x.mean()
-    yy, xx, xy = float((y * y).mean()) + 1 / 12, float((x * x).mean()) + 1 / 12, float((x * y).mean())
+    n = rows.size
+    y, x = y - y.sum() / n, x - x.sum() / n
+    yy, xx, xy = float(y @ y) / n + 1 / 12, float(x @ x) / n + 1 / 12, float(x @ y) / n
     root = math.hypot(0.5 * (yy - xx), xy)
     large, small = 0.5 * (yy + xx) + root, max(0.5 * (yy + xx) - root, 1e-6)
     # pixels of the patch outside its ellipse; inside and outside balance where areas are equal
     inside = (yy * x * x - 2.0 * xy * x * y + xx * y * y) <= 4.0 * (xx * yy - xy * xy)
     common = float(np.count_nonzero(inside))
-    together = rows.size + 4.0 * math.pi * math.sqrt(large * small) - common
+    together = n + 4.0 * math.pi * math.sqrt(large * small) - common
     irregularity = min(max(1.0 - common / together, 0.0), 1.0)
     return diameter * pitch, 4.0 * math.sqrt(large) * pitch, 4.0 * math.sqrt(small) * pitch, irregularity
 
@@ -241,24 +250,23 @@ def _margin(patch: _Patch, half: Bools, blur_px: float) -> tuple[float, float, f
         return 0.0, 0.0, 0.0
     away = cv2.distanceTransform((~half).astype(np.uint8), cv2.DIST_L2, 3)
     start = 0.4 + 0.6 * blur_px  # nearer pixels are the blurred edge
+    reach = min(max(0.3 * patch.size_px, 3.2), 8.0) - 0.4
     noise = patch.noise / patch.peak
-    shells = np.zeros(_SHELLS)
-    for k in range(_SHELLS):
-        low = start + _STEP_PX * k
-        values = patch.contrast[(away > low) & (away <= low + _STEP_PX) & patch.free]
-        if values.size >= 5:
-            mean = float(values.mean()) / patch.peak
-            shells[k] = mean if abs(mean) > 2.0 * noise / math.sqrt(values.size) else 0.0
+    rows, cols = np.nonzero((away > start) & (away <= start + max(_STEP_PX * _SHELLS, reach)) & patch.free)
+    values, beyond = patch.contrast[rows, cols] / patch.peak, away[rows, cols] - start
+    shell = np.minimum((beyond / _STEP_PX).astype(np.int64), _SHELLS)
+    counts = np.bincount(shell, minlength=_SHELLS + 1)[:_SHELLS]
+    shells = np.bincount(shell, values, minlength=_SHELLS + 1)[:_SHELLS] / np.maximum(counts, 1)
+    shells[(counts < 5) | (np.abs(shells) <= 2.0 * noise / np.sqrt(np.maximum(counts, 1)))] = 0.0
     lowest = int(shells.argmin())
     fringe = max(float(shells[lowest + 1 :].max(initial=0.0)), 0.0) if shells[lowest] < 0 else 0.0
-    reach = min(max(0.3 * patch.size_px, 3.2), 8.0)
-    rows, cols = np.nonzero((away > start) & (away <= start + reach - 0.4) & patch.free)
+    near = beyond <= reach
+    rows, cols, values = rows[near], cols[near], values[near]
     if rows.size <= _SECTORS:
         return 0.0, 0.0, fringe
-    middle = np.argwhere(half).mean(axis=0)
-    angle = np.arctan2(rows - middle[0], cols - middle[1])
-    values = patch.contrast[rows, cols] / patch.peak
-    wave = 2.0 * math.hypot(float((values * np.cos(angle)).mean()), float((values * np.sin(angle)).mean()))
+    own_rows, own_cols = np.nonzero(half)
+    angle = np.arctan2(rows - own_rows.sum() / own_rows.size, cols - own_cols.sum() / own_rows.size)
+    wave = 2.0 / rows.size * math.hypot(float(values @ np.cos(angle)), float(values @ np.sin(angle)))
     one_sided = max(wave - 1.5 * noise * math.sqrt(2.0 / rows.size), 0.0)
     sector = np.minimum(((angle + math.pi) * (_SECTORS / (2 * math.pi))).astype(int), _SECTORS - 1)
     counts = np.bincount(sector, minlength=_SECTORS)
