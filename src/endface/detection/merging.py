@@ -34,7 +34,6 @@ def merge_findings(
         Height and width of the image.
     """
     kept_lines = _without_shadows([line for line in lines if not _is_diffraction_ring(line, spots)], shape)
-    spots = _without_halos(spots, spots, shape)
     spots = _without_halos(spots, kept_lines, shape)
     kept_lines = _without_halos(kept_lines, [d for d in spots if is_long(d)], shape)
     return tuple(_link(_absorb(_join_chips(spots, chips, shape), kept_lines, shape)))

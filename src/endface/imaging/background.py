@@ -290,7 +290,7 @@ def _rim_wander(
         weights *= gradient
         top = _radial_mean(_running_mean(weights * left, half))
         bottom = _radial_mean(_running_mean(weights * gradient, half))
-        correction += gradient * (top / (bottom + (base**2 + 1e-6)))
+        correction += gradient * (top / (bottom + (base**2 + 1e-20)))
     return correction
 
 

@@ -30,9 +30,13 @@ from endface.imaging.noise import (
 _OUTLINE_SHARE = 0.45
 # An outline ends where the score falls to this share of the threshold.
 _OUTLINE_SCORE = 0.3
-# How far the halo of optics and camera sharpening reaches, and how strong it is beside the spot itself.
-_HALO_PX = 5
-_HALO_SHARE = 0.5
+# How far the halo of optics and camera sharpening reaches, and how strong it can be beside the spot itself:
+# slanting light gives dark pits and dust a bright side as strong as they are, the reverse is rare.
+_HALO_PX = 7
+_HALO_SHARE = 0.4
+_BRIGHT_SIDE = 0.8
+# Noise is measured this far from what is certainly no noise: out of its halo.
+_APART_PX = 12
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def _scores(
     live = kind > 0
     block_px = 11 if factor != 2 else 8
     level = block_sigma(some, live, block_px=block_px) + np.float32(1e-6)
-    reach_px = max(1, 5 // step)
+    reach_px = max(1, round(_APART_PX / (step * factor)))
     for _ in range(2):
         # a crowded image raises the median itself: measure again on what is left
         normal = some / enlarge_blocks(level, some.shape, block_px=block_px)
@@ -255,7 +259,7 @@ def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, 
                 # a bump on the flank of a stronger spot of this size
                 if other >= first and distance[y, x] <= reach:
                     continue
-            elif distance[y, x] <= _HALO_PX and top < _HALO_SHARE * abs(peak[other]):
+            elif top < (_BRIGHT_SIDE if sign > 0 else _HALO_SHARE) * abs(peak[other]):
                 continue
         tried += 1
         # flood from the summit down to the outline
