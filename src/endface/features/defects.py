@@ -220,7 +220,9 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         else:
             blur = scene.blur_px * scene.pitch
             width, resolved = unblurred_width(seen.mean, blur)
-            widest, width_sd = unblurred_width(seen.maximum, blur)[0], seen.sd
+            widest = unblurred_width(seen.maximum, blur)[0]
+            above, below = (unblurred_width(seen.mean + k * seen.sd, blur)[0] for k in (1, -1))
+            width_sd = 0.5 * (above - below)
     return {
         "area_px": shape.area_px,
         "area_um2": scene.um(shape.area),
