@@ -315,6 +315,9 @@ def test_out_of_focus():
     assert judge([], **blur).decision == INDETERMINATE
     assert "focus score 0.10" in judge([], **blur).reason
     assert judge([], focus_score=0.3, min_focus_score=0.3).decision == PASS
+    unseen = judge([], wholly_seen=False)
+    assert (unseen.decision, unseen.reason) == (INDETERMINATE, "part of the fibre lies beyond the picture")
+    assert judge([("A", "defect", 9.0)], wholly_seen=False).decision == FAIL
     # blur widens: what is just over the limit may be under it
     assert judge([("B", "defect", 6.0)], **blur).decision == INDETERMINATE
     assert judge([("B", "defect", 60.0)], **blur).decision == FAIL

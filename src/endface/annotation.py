@@ -87,6 +87,10 @@ class Calibration:
         return (self.um_per_px_y, self.um_per_px_x)
 
 
+# the flag of a fibre that was found although part of it lies beyond the picture
+CUT_OFF = "fibre cut off by the picture's border"
+
+
 @dataclass(frozen=True, eq=False)
 class Zones:
     """Where the fibre is: its ellipses, the anatomy map and what is doubtful about them.

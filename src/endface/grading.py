@@ -74,6 +74,7 @@ def grade(
     zone_crossing: ZoneCrossing = "innermost",
     surface: Literal["fiber", "plain"] = "fiber",
     not_found_reason: str = "",
+    wholly_seen: bool = True,
 ) -> Verdict:
     """Judge the defects of one image by a profile.
 
@@ -105,6 +106,8 @@ def grade(
         A plain surface can only be judged by a profile for plain surfaces.
     not_found_reason : str
         Why there is no fibre, for the reason of the verdict.
+    wholly_seen : bool
+        False where part of the fibre lies beyond the picture: what is there nobody knows.
 
     Returns
     -------
@@ -152,6 +155,8 @@ def grade(
     doubts = _doubts(profile, pitch)
     if blurred:
         doubts.append(f"out of focus (focus score {focus_score:.2f}, at least {min_focus_score:.2f} needed)")
+    if not wholly_seen:
+        doubts.append("part of the fibre lies beyond the picture")
     return _conclude(judged, doubts, profile)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from endface import features
-from endface.annotation import Decision, DefectClass, Verdict
+from endface.annotation import CUT_OFF, Decision, DefectClass, Verdict
 from endface.clustering import Grouping, fit_clusters, sample_size
 from endface.config import Settings
 from endface.grading import grade, load_profile, score_severity
@@ -182,6 +182,7 @@ def verdict_of(defects: pl.DataFrame, row: Mapping[str, Any], settings: Settings
         zone_crossing=chosen.zone_crossing,
         surface=settings.surface,
         not_found_reason=row["not_found_reason"],
+        wholly_seen=CUT_OFF not in (row.get("quality_flags") or ""),
     )
 
 

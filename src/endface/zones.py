@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from endface.annotation import AnatomyZone, Calibration, IecZone, Zones
+from endface.annotation import CUT_OFF, AnatomyZone, Calibration, IecZone, Zones
 from endface.errors import InputError
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.fiber import FiberRings, find_fiber
@@ -233,7 +233,7 @@ def _flags(fiber: FiberRings, deviation: NDArray[np.float64]) -> tuple[str, ...]
     if fiber.cladding.support < 0.75:
         flags.append("rim partly hidden")
     if fiber.cladding.visible < 0.985:
-        flags.append("fibre cut off by the picture's border")
+        flags.append(CUT_OFF)
     limit = max(1.5, 0.015 * fiber.cladding.ellipse.radius_px)
     if np.count_nonzero(deviation < -limit) > 0.03 * deviation.size:
         flags.append("rim chipped")
