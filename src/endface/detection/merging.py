@@ -21,7 +21,7 @@ def merge_findings(
 ) -> tuple[Defect, ...]:
     """Merge spots and lines that belong to one defect, and drop halos of stronger findings.
 
-    A line that runs along a stronger one is its other side. A spot is a halo if it touches a stronger
+    A spot is a halo if it touches a stronger
     finding of the
     opposite polarity, and part of a line if most of it lies on the line. A line that lies mostly on one
     spot is that spot's outline. A chip of the rim and the dark spots on it are one defect.
@@ -33,16 +33,17 @@ def merge_findings(
     shape : tuple of int
         Height and width of the image.
     """
-    kept_lines = _without_shadows([line for line in lines if not _is_diffraction_ring(line, spots)], shape)
+    kept_lines = [line for line in lines if not _is_diffraction_ring(line, spots)]
+    spots = _without_halos(spots, spots, shape)
     spots = _without_halos(spots, kept_lines, shape)
-    kept_lines = _without_halos(kept_lines, [d for d in spots if is_long(d)], shape)
+    kept_lines = _without_halos(kept_lines, [d for d in spots if _is_long(d)], shape)
     return tuple(_link(_absorb(_join_chips(spots, chips, shape), kept_lines, shape)))
 
 
 def _join_chips(spots: list[Defect], chips: list[Defect], shape: tuple[int, int]) -> list[Defect]:
     owner = np.zeros(shape, np.int32)
     for number, chip in enumerate(chips, start=1):
-        _stamp(owner, chip, 1, value=number)
+        stamp(owner, chip, 1, value=number)
     members: dict[int, list[Defect]] = {}
     left = []
     for spot in spots:
@@ -51,18 +52,7 @@ def _join_chips(spots: list[Defect], chips: list[Defect], shape: tuple[int, int]
             members.setdefault(number, []).append(spot)
         else:
             left.append(spot)
-    return left + [_unite([chip, *members.get(number, [])]) for number, chip in enumerate(chips, start=1)]
-
-
-def _without_shadows(lines: list[Defect], shape: tuple[int, int]) -> list[Defect]:
-    covered = np.zeros(shape, np.uint8)
-    kept = []
-    for line in sorted(lines, key=lambda d: -d.score):
-        if (covered[line.box][line.mask] > 0).mean() > 0.5:
-            continue
-        kept.append(line)
-        _stamp(covered, line, _HALO_PX)
-    return kept
+    return left + [unite([chip, *members.get(number, [])]) for number, chip in enumerate(chips, start=1)]
 
 
 def _is_diffraction_ring(line: Defect, spots: list[Defect]) -> bool:
@@ -89,7 +79,7 @@ def _without_halos(spots: list[Defect], others: list[Defect], shape: tuple[int, 
     ranked = sorted(others, key=_strength)
     for number, other in enumerate(ranked, start=1):
         reach_px = _BRIGHT_SIDE_PX if other.polarity < 0 else _HALO_PX
-        _stamp(near[other.polarity], other, reach_px, value=number)
+        stamp(near[other.polarity], other, reach_px, value=number)
     kept = []
     for spot in spots:
         number = int(near[-spot.polarity][spot.box][spot.mask].max())
@@ -101,8 +91,7 @@ def _without_halos(spots: list[Defect], others: list[Defect], shape: tuple[int, 
     return kept
 
 
-def is_long(spot: Defect) -> bool:
-    """Whether a spot has the shape of a line."""
+def _is_long(spot: Defect) -> bool:
     return max(spot.mask.shape) > 30 and spot.area_px < 0.5 * spot.mask.size
 
 
@@ -113,7 +102,7 @@ def _strength(defect: Defect) -> float:
 def _absorb(spots: list[Defect], lines: list[Defect], shape: tuple[int, int]) -> list[Defect]:
     owner = np.zeros(shape, np.int32)
     for number, line in reversed(list(enumerate(lines, start=1))):
-        _stamp(owner, line, 2, value=number)
+        stamp(owner, line, 2, value=number)
     spot_map = instance_map(tuple(spots), shape) if spots else np.zeros(shape, np.uint16)
     members: dict[int, list[Defect]] = {}
     left = []
@@ -131,12 +120,9 @@ def _absorb(spots: list[Defect], lines: list[Defect], shape: tuple[int, int]) ->
         counts[0] = 0
         if counts.size > 1 and counts.max() > 0.6 * below.size and counts.argmax() - 1 < len(spots):
             host = spots[int(counts.argmax()) - 1]
-            if host in left and not is_long(host):
-                continue
             if host in left:
-                left.remove(host)
-                members.setdefault(number, []).append(host)
-        result.append(_unite([line, *members.get(number, [])]))
+                continue
+        result.append(unite([line, *members.get(number, [])]))
     return left + result
 
 
@@ -148,11 +134,12 @@ def _link(findings: list[Defect]) -> list[Defect]:
         groups = link_pieces([describe_piece(d.mask, x_px=d.x_px, y_px=d.y_px) for d in members])
         for group in range(int(groups.max()) + 1 if len(members) else 0):
             parts = [d for d, g in zip(members, groups, strict=True) if g == group]
-            linked.append(_unite(parts))
+            linked.append(unite(parts))
     return linked
 
 
-def _unite(parts: list[Defect]) -> Defect:
+def unite(parts: list[Defect]) -> Defect:
+    """Make one defect of several; what is not size is taken from the strongest."""
     if len(parts) == 1:
         return parts[0]
     y0, x0 = min(p.y_px for p in parts), min(p.x_px for p in parts)
@@ -167,8 +154,8 @@ def _unite(parts: list[Defect]) -> Defect:
     return replace(strongest, mask=mask, x_px=x0, y_px=y0, detector=detector)
 
 
-def _stamp(canvas: NDArray[np.generic], defect: Defect, reach_px: int, *, value: float = 1) -> None:
-    # draw the defect, grown by `reach_px`, onto the canvas
+def stamp(canvas: NDArray[np.generic], defect: Defect, reach_px: int, *, value: float = 1) -> None:
+    """Draw a defect, grown by `reach_px`, onto a canvas (H, W), in place."""
     height, width = canvas.shape
     rows, cols = defect.box
     grown = cv2.dilate(

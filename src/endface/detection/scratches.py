@@ -7,15 +7,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.annotation import Defect, Zones
+from endface.detection.merging import stamp, unite
 from endface.detection.structure import Residual
 from endface.imaging.acontrario import score_threshold, significance
-from endface.imaging.lines import LineEvidence, line_evidence
+from endface.imaging.lines import ANGLE_STEPS, line_evidence
 from endface.imaging.noise import robust_sigma, standardize
-from endface.imaging.tracing import TracedLine, confirm_line, contrast_noise, trace_lines
+from endface.imaging.tracing import (
+    TracedLine,
+    confirm_line,
+    contrast_noise,
+    line_strength,
+    mean_profile,
+    trace_lines,
+)
 
 # Sums over hundreds of pixels are significant at contrasts no inspector could see: lines below this contrast,
 # in standard deviations of the noise of one pixel, are not counted as defects.
 _VISIBLE_LINE = 0.8
+_LEVELS = 2  # lines of 1 to 4 and of 3 to 8 pixels; wider ones are spots
+_DRAWN_PX = (3, 11)  # least and greatest width of a drawn line
+_SIDE_PX = 3
+_SHORTEST_PX = 10
+_SIDE_REACH_PX = 4
+_SIDE_CONTRAST = 0.4
 
 
 def detect_lines(
@@ -27,42 +41,83 @@ def detect_lines(
     *,
     epsilon: float,
 ) -> list[Defect]:
-    """Find lines of either polarity; what lies on `spots` is held down."""
-    side_px = 3.0
-    z = residual.gray / sigma
-    # a line gathers what neighbouring pixels share, so its noise is that of the smoothed image
-    smooth = np.asarray(cv2.GaussianBlur(z, (0, 0), 1.6), np.float32)
-    scores, clean = standardize(smooth, residual.mask, block_px=48)
-    z *= np.divide(scores, smooth, out=np.ones_like(z), where=np.abs(smooth) > 1e-6)
-    z = np.clip(z / max(robust_sigma(z[clean]), 1e-6), -4, 4) * quiet
+    """Find lines of either polarity and any width; what lies on `spots` is held down."""
+    # a few strong pixels must not pass for a line
+    z = np.clip(residual.gray / sigma, -4, 4) * quiet
     # a lone spot must not pass for a line in every direction, a row of spots may
     _hold_down(z, spots, limit=1.5)
+    found = []
     z = cv2.GaussianBlur(z, (0, 0), 0.8)
-    evidence = line_evidence(z, zones=residual.zones, exclude=~clean, side_px=side_px)
-    noise = contrast_noise(z, residual.zones, side_px=side_px)
-    veto = _rim_tangents(zones, evidence.n_orientations, quiet)
-    high = score_threshold(n_tests=evidence.n_tests, epsilon=epsilon / 2)
+    for level in range(_LEVELS):
+        z = cv2.pyrDown(z) if level else z
+        for line, polarity, score in _lines_at(level, z, residual, quiet, zones, epsilon=epsilon / _LEVELS):
+            found.append(_line_defect(line, polarity, score, residual.gray))
+    return _with_other_sides(found, residual.gray)
+
+
+def _with_other_sides(lines: list[Defect], gray: NDArray[np.float32]) -> list[Defect]:
+    """Make one defect of a line and those along it: a scratch in slanting light has a dark and a bright side.
+
+    Much weaker ones are shadows of filters and sharpening, those of its own polarity the line once more.
+    """
+    owner = np.zeros(gray.shape, np.int32)
+    scratches: list[list[Defect]] = []
+    contrasts: list[float] = []
+    for line in sorted(lines, key=lambda d: -d.score):
+        contrast = abs(float(np.median(gray[line.box][line.mask])))
+        under = owner[line.box][line.mask]
+        if np.count_nonzero(under) <= 0.5 * under.size:
+            scratches.append([line])
+            contrasts.append(contrast)
+            stamp(owner, line, _SIDE_REACH_PX, value=len(scratches))
+            continue
+        host = int(np.bincount(under)[1:].argmax())
+        if line.polarity != scratches[host][0].polarity and contrast >= _SIDE_CONTRAST * contrasts[host]:
+            scratches[host].append(line)
+    return [unite(parts) for parts in scratches]
+
+
+def _lines_at(
+    level: int,
+    z: NDArray[np.float32],
+    residual: Residual,
+    quiet: NDArray[np.float32],
+    zones: Zones,
+    *,
+    epsilon: float,
+) -> list[tuple[TracedLine, int, float]]:
+    """Find lines in `z`, the image decimated `level` times: full-size path, polarity, significance."""
+    step = 2**level
+    parts = np.ascontiguousarray(residual.zones[::step, ::step])
+    scores, clean = standardize(z, parts > 0, block_px=max(16, 48 // step))
+    # even noise everywhere, in units of the noise of one pixel of the image
+    image = scores * np.float32(robust_sigma(z[clean]))
+    evidence = line_evidence(image, zones=parts, exclude=~clean, side_px=_SIDE_PX)
+    noise = contrast_noise(image, parts, side_px=_SIDE_PX)
+    high = score_threshold(n_tests=max(evidence.n_tests, 1), epsilon=epsilon / 2)
+    options = {"high": high, "min_length_px": _SHORTEST_PX / step}
     found = []
     for polarity, score, angles in (
         (-1, evidence.dark, evidence.dark_angle),
         (1, evidence.bright, evidence.bright_angle),
     ):
-        _veto_tangents(score, angles, veto, evidence.n_orientations)
-        traced = trace_lines(
-            score, angles, n_orientations=evidence.n_orientations, high=high, low=0.55 * high
-        )
-        for candidate in traced:
+        _veto_tangents(score, angles, quiet[::step, ::step], zones, step)
+        for candidate in trace_lines(score, angles, low=0.55 * high, **options):
             line = confirm_line(
                 candidate,
-                z,
+                image,
                 polarity=polarity,
                 noise=noise,
-                side_px=side_px,
-                high=high,
+                side_px=_SIDE_PX,
                 min_contrast=_VISIBLE_LINE,
+                **options,
             )
-            if line is not None and not _follows_ring(line, zones):
-                found.append(_line_defect(line, residual, polarity, evidence))
+            if line is None:
+                continue
+            sure = significance(line_strength(line), n_tests=evidence.n_tests)
+            line = TracedLine(line.points * np.float32(step), line.scores)
+            if not _follows_ring(line, zones):
+                found.append((line, polarity, sure))
     return found
 
 
@@ -92,49 +147,40 @@ def _hold_down(z: NDArray[np.float32], spots: list[Defect], *, limit: float) -> 
     z[near] = np.clip(z[near], -limit, limit)
 
 
-def _rim_tangents(
-    zones: Zones, n: int, quiet: NDArray[np.float32]
-) -> tuple[NDArray[np.bool_], NDArray[np.int16]] | None:
-    """Where a rim's ripple can pass for a line, and the orientation index of the rim there."""
-    if zones.cladding is None:
-        return None
-    rim = cv2.dilate((quiet < 0.8).astype(np.uint8), np.ones((13, 13), np.uint8)).astype(bool)
-    y, x = np.indices(zones.shape, np.float32)
-    c = zones.cladding
-    tangent = np.arctan2((x - c.cx_px) / c.rx_px**2, -(y - c.cy_px) / c.ry_px**2)
-    index = np.round(np.mod(tangent, np.pi) * (n / np.pi)).astype(np.int16)
-    return rim, index
-
-
 def _veto_tangents(
     score: NDArray[np.float32],
     angles: NDArray[np.uint8],
-    veto: tuple[NDArray[np.bool_], NDArray[np.int16]] | None,
-    n: int,
+    quiet: NDArray[np.float32],
+    zones: Zones,
+    step: int,
 ) -> None:
-    if veto is None:
+    """Clear, in place, what runs along the rim where it ripples: it can pass for a line there."""
+    if zones.cladding is None:
         return
-    rim, tangent = veto
-    gap = np.abs(angles[rim].astype(np.int16) - tangent[rim])
-    gap = np.minimum(gap, n - gap)
-    values = score[rim]
-    values[gap <= 5] = 0
-    score[rim] = values
+    reach = 2 * (6 // step) + 1
+    rim = cv2.dilate((quiet < 0.8).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+    row, col = np.nonzero(rim & (score > 0))
+    c = zones.cladding
+    tangent = np.arctan2((col * step - c.cx_px) / c.rx_px**2, -(row * step - c.cy_px) / c.ry_px**2)
+    gap = np.abs(angles[row, col] * (np.pi / ANGLE_STEPS) - np.mod(tangent, np.pi))
+    along = np.minimum(gap, np.pi - gap) < np.deg2rad(27)
+    score[row[along], col[along]] = 0
 
 
-def _line_defect(line: TracedLine, residual: Residual, polarity: int, evidence: LineEvidence) -> Defect:
+def _line_defect(line: TracedLine, polarity: int, score: float, gray: NDArray[np.float32]) -> Defect:
+    profile = mean_profile(gray * np.float32(polarity), line.points, reach_px=_DRAWN_PX[1] // 2)
+    width_px = int(np.clip(np.count_nonzero(profile > 0.5 * profile.max()), *_DRAWN_PX))
     points = np.round(line.points).astype(np.int32)
-    height, width = residual.gray.shape
-    left, top = np.maximum(points.min(axis=0) - 2, 0)
-    right, bottom = np.minimum(points.max(axis=0) + 3, [width, height])
+    left, top = np.maximum(points.min(axis=0) - width_px, 0)
+    right, bottom = np.minimum(points.max(axis=0) + width_px + 1, gray.shape[::-1])
     near = np.zeros((bottom - top, right - left), np.uint8)
-    cv2.polylines(near, [points - [left, top]], False, 1, thickness=3)
+    cv2.polylines(near, [points - [left, top]], False, 1, thickness=width_px)
     x_px, y_px, width, height = cv2.boundingRect(near)
     return Defect(
         mask=near[y_px : y_px + height, x_px : x_px + width].astype(bool),
         x_px=int(left) + x_px,
         y_px=int(top) + y_px,
         detector="line",
-        score=significance(float(line.scores.max()), n_tests=evidence.n_tests),
+        score=score,
         polarity=polarity,
     )

@@ -5,6 +5,7 @@ A traced line is an ordered list of pixels with scores. Knows nothing of defects
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from endface.imaging.noise import robust_sigma
+
+_CLIP = (-2.0, 2.5)  # no single point may carry a line
+_STEPS = 256  # orientations are told in steps of pi / 256
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,8 @@ class TracedLine:
 
 def trace_lines(
     score: NDArray[np.float32],
-    angle_index: NDArray[np.uint8],
+    angle: NDArray[np.uint8],
     *,
-    n_orientations: int,
     high: float,
     low: float,
     max_gap_px: int = 12,
@@ -53,8 +56,8 @@ def trace_lines(
     ----------
     score : (H, W) float32 ndarray
         Line evidence, 0 or more.
-    angle_index : (H, W) uint8 ndarray
-        Best orientation of each pixel; angle = index * pi / n_orientations.
+    angle : (H, W) uint8 ndarray
+        Best orientation of each pixel in steps of pi / 256, from +x towards +y.
     high, low : float
         A line starts at a ridge pixel of at least `high` and goes on over pixels of at least `low`.
     max_gap_px : int
@@ -67,48 +70,56 @@ def trace_lines(
     list of TracedLine
         Strongest seed first.
     """
-    padded = np.ascontiguousarray(score)
-    rows, cols = np.nonzero(padded >= high)
-    order = np.argsort(-padded[rows, cols], kind="stable")
-    seeds = np.stack([rows[order], cols[order]], axis=1)
+    rows, cols = np.nonzero(score >= high)
+    order = np.argsort(-score[rows, cols], kind="stable")
+    rows, cols = rows[order], cols[order]
     taken = np.zeros(score.shape, np.uint8)
     taken_angle = np.zeros(score.shape, np.uint8)
     lines: list[TracedLine] = []
-    for row, col in seeds:
-        if _is_taken(taken, taken_angle, row, col, angle_index[row, col], n_orientations):
-            continue
-        path, values = _trace(
-            padded, angle_index, taken, taken_angle, row, col, n_orientations, low, max_gap_px
-        )
-        _take(taken, taken_angle, angle_index, path, 3)
+    first = _next_free(taken, taken_angle, angle, rows, cols, 0)
+    while first < order.size:
+        row, col = rows[first], cols[first]
+        path, values = _trace(score, angle, taken, taken_angle, row, col, low, max_gap_px)
+        _take(taken, taken_angle, angle, path, 3)
         line = TracedLine(path, values)
         if line.length_px >= min_length_px:
             lines.append(line)
+        first = _next_free(taken, taken_angle, angle, rows, cols, first + 1)
     return lines
 
 
 @njit(cache=True, nogil=True)
-def _angle_gap(a: int, b: int, n: int) -> int:
-    gap = abs(a - b)
-    return min(gap, n - gap)
+def _is_taken(
+    taken: NDArray[np.uint8], taken_angle: NDArray[np.uint8], row: int, col: int, angle: int
+) -> bool:
+    # lines that cross at more than 30 degrees do not take from each other
+    gap = abs(int(taken_angle[row, col]) - int(angle))
+    return taken[row, col] > 0 and min(gap, _STEPS - gap) <= _STEPS // 6
 
 
 @njit(cache=True, nogil=True)
-def _is_taken(
-    taken: NDArray[np.uint8], taken_angle: NDArray[np.uint8], row: int, col: int, angle: int, n: int
-) -> bool:
-    return taken[row, col] > 0 and _angle_gap(int(taken_angle[row, col]), int(angle), n) <= n // 6
+def _next_free(
+    taken: NDArray[np.uint8],
+    taken_angle: NDArray[np.uint8],
+    angle: NDArray[np.uint8],
+    rows: NDArray[np.intp],
+    cols: NDArray[np.intp],
+    first: int,
+) -> int:
+    k = first
+    while k < len(rows) and _is_taken(taken, taken_angle, rows[k], cols[k], angle[rows[k], cols[k]]):
+        k += 1
+    return k
 
 
 @njit(cache=True, nogil=True)
 def _trace(
     score: NDArray[np.float32],
-    angle_index: NDArray[np.uint8],
+    angle: NDArray[np.uint8],
     taken: NDArray[np.uint8],
     taken_angle: NDArray[np.uint8],
     row: int,
     col: int,
-    n: int,
     low: float,
     max_gap: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -118,7 +129,7 @@ def _trace(
     start = limit
     points[start, 0], points[start, 1], values[start] = col, row, score[row, col]
     ends = np.array([start, start])
-    theta0 = angle_index[row, col] * np.pi / n
+    theta0 = angle[row, col] * np.pi / _STEPS
     for side in range(2):
         step = 1 if side == 0 else -1
         ux, uy = np.cos(theta0) * step, np.sin(theta0) * step
@@ -131,7 +142,7 @@ def _trace(
                 ix, iy = int(np.floor(px + 0.5)), int(np.floor(py + 0.5))
                 if ix < 0 or iy < 0 or ix >= score.shape[1] or iy >= score.shape[0]:
                     continue
-                t = angle_index[iy, ix] * np.pi / n
+                t = angle[iy, ix] * np.pi / _STEPS
                 along = abs(np.cos(t) * ux + np.sin(t) * uy)
                 if along < 0.9:
                     continue
@@ -142,9 +153,9 @@ def _trace(
             if ix < 0 or iy < 0 or ix >= score.shape[1] or iy >= score.shape[0]:
                 break
             if best >= low:
-                if _is_taken(taken, taken_angle, iy, ix, angle_index[iy, ix], n):
+                if _is_taken(taken, taken_angle, iy, ix, angle[iy, ix]):
                     break
-                t = angle_index[iy, ix] * np.pi / n
+                t = angle[iy, ix] * np.pi / _STEPS
                 tx, ty = np.cos(t), np.sin(t)
                 if tx * ux + ty * uy < 0:
                     tx, ty = -tx, -ty
@@ -170,19 +181,19 @@ def _trace(
 def _take(
     taken: NDArray[np.uint8],
     taken_angle: NDArray[np.uint8],
-    angle_index: NDArray[np.uint8],
+    angle: NDArray[np.uint8],
     path: NDArray[np.float32],
     reach: int,
 ) -> None:
     for i in range(len(path)):
         x, y = int(np.floor(path[i, 0] + 0.5)), int(np.floor(path[i, 1] + 0.5))
-        angle = angle_index[y, x]
+        own = angle[y, x]
         for dy in range(-reach, reach + 1):
             for dx in range(-reach, reach + 1):
                 v, u = y + dy, x + dx
                 if 0 <= v < taken.shape[0] and 0 <= u < taken.shape[1]:
                     taken[v, u] = 1
-                    taken_angle[v, u] = angle
+                    taken_angle[v, u] = own
 
 
 def confirm_line(
@@ -221,25 +232,38 @@ def confirm_line(
     Returns
     -------
     TracedLine or None
+        Its scores are the contrast of each point in units of its noise.
     """
     points = _recentre(_smooth_path(line.points), image * polarity)
     contrast = profile_contrast(image, points, side_px=side_px) * polarity
     col, row = np.clip(np.round(points).astype(int), 0, [image.shape[1] - 1, image.shape[0] - 1]).T
-    z = np.clip(contrast / noise[row, col], -2.0, 2.5)
+    scores = np.asarray(contrast / noise[row, col], np.float32)
+    z = np.clip(scores, *_CLIP)
     strong = z[line.scores >= 0.7 * line.scores.max()]
     typical = float(np.median(strong)) if strong.size else 0.0
     if typical <= 0.2:
         return None
     first, last = _maximum_segment(z - 0.35 * typical)
-    stretch = z[first:last]
-    # neighbouring points share the blur's noise: about 2.8 points make one independent one
-    total = float(stretch.sum()) / np.sqrt(2.8 * max(len(stretch), 1))
-    kept = TracedLine(points[first:last], np.full(last - first, total, np.float32))
+    kept = TracedLine(points[first:last], scores[first:last])
     if float(np.median(contrast[first:last])) < min_contrast:
         return None
-    if total < high or kept.length_px < min_length_px or float((stretch > 0).mean()) < 0.65:
+    if path_score(z[first:last]) < high or kept.length_px < min_length_px:
         return None
-    return kept
+    return kept if float((kept.scores > 0).mean()) >= 0.65 else None
+
+
+def path_score(scores: NDArray[np.float32]) -> float:
+    """Return the score of a whole path from the scores of its points, a pixel apart.
+
+    Neighbouring points share the blur's noise: about 2.8 points make one independent one.
+    """
+    return float(scores.sum()) / math.sqrt(2.8 * max(len(scores), 1))
+
+
+def line_strength(line: TracedLine) -> float:
+    """Return the score of a confirmed line as a whole; a few strong points do not count for more."""
+    middle = np.full_like(line.scores, np.median(line.scores))
+    return max(path_score(middle), path_score(np.clip(line.scores, *_CLIP)))
 
 
 def profile_contrast(
@@ -249,11 +273,7 @@ def profile_contrast(
 
     The mean of the two one-sided contrasts, held back to 2.5 x the weaker of them; 0 on a slope.
     """
-    normal = _normals(points)
-    offsets = np.array([-side_px, -0.5, 0.5, side_px], np.float32)
-    x = (points[:, :1] + normal[:, :1] * offsets).astype(np.float32)
-    y = (points[:, 1:] + normal[:, 1:] * offsets).astype(np.float32)
-    values = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    values = _across(image, points, np.array([-side_px, -0.5, 0.5, side_px], np.float32))
     centre = 0.5 * (values[:, 1] + values[:, 2])
     first, second = centre - values[:, 0], centre - values[:, 3]
     weaker = np.where(first * second > 0, np.minimum(np.abs(first), np.abs(second)), 0)
@@ -261,21 +281,26 @@ def profile_contrast(
     return np.asarray(np.sign(mean) * np.minimum(np.abs(mean), 2.5 * weaker), np.float32)
 
 
+def mean_profile(
+    image: NDArray[np.float32], points: NDArray[np.float32], *, reach_px: int
+) -> NDArray[np.float32]:
+    """Return the mean profile across a path, at whole pixels from -reach_px to reach_px."""
+    offsets = np.arange(-reach_px, reach_px + 1, dtype=np.float32)
+    return np.asarray(_across(image, points, offsets).mean(axis=0), np.float32)
+
+
 def contrast_noise(
     image: NDArray[np.float32], zones: NDArray[np.uint8], *, side_px: float
 ) -> NDArray[np.float32]:
     """Return the robust standard deviation of `profile_contrast` on empty ground, per zone, as (H, W)."""
     reach = round(side_px)
-    noise = np.ones(image.shape, np.float32)
-    pad = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REFLECT)
-    height, width = image.shape
-    upright = image - 0.5 * (pad[:height, reach:-reach] + pad[2 * reach :, reach:-reach])
-    lying = image - 0.5 * (pad[reach:-reach, :width] + pad[reach:-reach, 2 * reach :])
-    for zone in range(1, int(zones.max()) + 1):
-        inside = zones == zone
-        if inside.any():
-            noise[inside] = max(robust_sigma(upright[inside]), robust_sigma(lying[inside]), 1e-3)
-    return noise
+    upright = image[reach:-reach] - 0.5 * (image[: -2 * reach] + image[2 * reach :])
+    lying = image[:, reach:-reach] - 0.5 * (image[:, : -2 * reach] + image[:, 2 * reach :])
+    level = np.ones(int(zones.max(initial=0)) + 1, np.float32)
+    for zone in range(1, len(level)):
+        both = (upright[zones[reach:-reach] == zone], lying[zones[:, reach:-reach] == zone])
+        level[zone] = max(*(robust_sigma(values[:: max(1, values.size // 20_000)]) for values in both), 1e-3)
+    return level[zones]
 
 
 def _smooth_path(points: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -292,13 +317,21 @@ def _recentre(
         return points
     normal = _normals(points)
     offsets = np.arange(-reach_px, reach_px + 1, dtype=np.float32)
-    x = (points[:, :1] + normal[:, :1] * offsets).astype(np.float32)
-    y = (points[:, 1:] + normal[:, 1:] * offsets).astype(np.float32)
-    values = cv2.remap(bright, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    values = _across(bright, points, offsets)
     # one point is noise: the crest is looked for over a stretch, and moves smoothly
     crest = offsets[np.argmax(uniform_filter1d(values, 15, axis=0, mode="nearest"), axis=1)]
     shift = uniform_filter1d(crest, 9, mode="nearest")[:, None]
     return np.asarray(points + normal * shift, np.float32)
+
+
+def _across(
+    image: NDArray[np.float32], points: NDArray[np.float32], offsets: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Sample an image at offsets to the side of each point of a path, (N, len(offsets))."""
+    normal = _normals(points)
+    x = (points[:, :1] + normal[:, :1] * offsets).astype(np.float32)
+    y = (points[:, 1:] + normal[:, 1:] * offsets).astype(np.float32)
+    return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _normals(points: NDArray[np.float32]) -> NDArray[np.float32]:
