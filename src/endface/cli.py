@@ -40,6 +40,11 @@ Config = Annotated[Path | None, typer.Option(help="YAML file with settings (see 
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.")
 ]
+Out = Annotated[str, typer.Option("-o", "--out", metavar="OUT", help="Folder for all results.")]
+Engine = Annotated[str, typer.Option(help="local, or dask: the workers of a Dask cluster.")]
+Scheduler = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler, e.g. tcp://10.0.0.1:8786.")
+]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: all cores.")]
 FailOn = Annotated[
     str | None, typer.Option(metavar="reject", help="'reject': exit code 3 if an image is FAIL.")
@@ -61,12 +66,16 @@ def common(
 
 @app.command("run")
 def run_command(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders or globs.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for all results.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Images, folders, globs; or s3://bucket/folder.")
+    ],
+    out: Out,
     config: Config = None,
     profile: Profile = None,
     surface: Annotated[str | None, typer.Option(help="fiber, or plain: one zone without a fibre.")] = None,
     jobs: Jobs = None,
+    engine: Engine = "local",
+    scheduler: Scheduler = None,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Go on where an earlier run stopped, or start anew.")
     ] = True,
@@ -85,16 +94,25 @@ def run_command(
         from endface.pipeline import run
 
         with _progress() as show:
-            summary = run(inputs, out, settings=resolved, jobs=jobs, fresh=not resume, progress=show)
+            summary = run(
+                inputs,
+                out,
+                settings=resolved,
+                jobs=jobs,
+                engine=engine,  # type: ignore[arg-type]  # checked there
+                scheduler=scheduler,
+                fresh=not resume,
+                progress=show,
+            )
         _finish(summary, report=report, fail_on=fail_on)
 
 
 @app.command("grade")
 def grade_command(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `endface run`.")],
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder written by `endface run`.")],
     profile: Profile = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write here; default: change RUN itself.")
+        str | None, typer.Option("-o", "--out", help="Write here; default: change RUN itself.")
     ] = None,
     jobs: Jobs = None,
     fail_on: FailOn = None,
@@ -109,6 +127,21 @@ def grade_command(
         with _progress() as show:
             summary = regrade(run_folder, profile=profile, out=out, jobs=jobs, progress=show)
         _finish(summary, report=report, fail_on=fail_on)
+
+
+@app.command("optics")
+def optics_command(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `endface run`.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write here; default: RUN/optics.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Show the map of the optics: marks that stay in place over many images, such as dust and hot pixels."""
+    with _readable_errors(debug=debug):
+        from endface.report.optics import write_optics
+
+        print(f"map of the optics: {write_optics(run_folder, out)}")
 
 
 @app.command("profiles")
@@ -282,9 +315,15 @@ def _readable_errors(*, debug: bool) -> Iterator[None]:
         _complain(f"error: {error.message}")
         if error.hint:
             _complain(f"  hint: {error.hint}")
-        raise typer.Exit(EXIT_USAGE) from None
+        raise typer.Exit(EXIT_INTERRUPTED if error.stopped else EXIT_USAGE) from None
     except KeyboardInterrupt:
         _complain("interrupted; the same command goes on where it stopped")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except OSError as error:
+        if debug:
+            raise
+        _complain(f"error: {error}")
+        _complain("  hint: Once files can be read and written again, the same command goes on.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 

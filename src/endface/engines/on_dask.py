@@ -224,7 +224,9 @@ class DaskEngine:
         end = time.monotonic() + (min(10.0, self._patience_s) if first else self._patience_s)
         while self._client is None:
             try:
-                self._client = Client(self._address or self._own(), set_as_default=False, timeout=5)
+                self._client = Client(
+                    self._address or self._own(), set_as_default=False, timeout=min(5.0, self._patience_s)
+                )
             except (OSError, TimeoutError, ValueError) as error:
                 if isinstance(error, ValueError) or (first and time.monotonic() > end):
                     raise SettingsError(
