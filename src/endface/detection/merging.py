@@ -34,9 +34,8 @@ def merge_findings(
         Height and width of the image.
     """
     kept_lines = [line for line in lines if not _is_diffraction_ring(line, spots)]
-    spots = _without_halos(spots, spots, shape)
     spots = _without_halos(spots, kept_lines, shape)
-    kept_lines = _without_halos(kept_lines, [d for d in spots if _is_long(d)], shape)
+    kept_lines = _without_halos(kept_lines, [d for d in spots if is_long(d)], shape)
     return tuple(_link(_absorb(_join_chips(spots, chips, shape), kept_lines, shape)))
 
 
@@ -91,7 +90,8 @@ def _without_halos(spots: list[Defect], others: list[Defect], shape: tuple[int, 
     return kept
 
 
-def _is_long(spot: Defect) -> bool:
+def is_long(spot: Defect) -> bool:
+    """Whether a spot has the shape of a line."""
     return max(spot.mask.shape) > 30 and spot.area_px < 0.5 * spot.mask.size
 
 
@@ -120,8 +120,11 @@ def _absorb(spots: list[Defect], lines: list[Defect], shape: tuple[int, int]) ->
         counts[0] = 0
         if counts.size > 1 and counts.max() > 0.6 * below.size and counts.argmax() - 1 < len(spots):
             host = spots[int(counts.argmax()) - 1]
-            if host in left:
+            if host in left and not is_long(host):
                 continue
+            if host in left:
+                left.remove(host)
+                members.setdefault(number, []).append(host)
         result.append(unite([line, *members.get(number, [])]))
     return left + result
 
