@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from endface.annotation import Defect, instance_map
+from endface.detection.joining import stamp, unite
 from endface.imaging.linking import describe_piece, link_pieces
 
 # how far the halo of optics and camera sharpening reaches round a defect
@@ -21,10 +18,8 @@ def merge_findings(
 ) -> tuple[Defect, ...]:
     """Merge spots and lines that belong to one defect, and drop halos of stronger findings.
 
-    A spot is a halo if it touches a stronger
-    finding of the
-    opposite polarity, and part of a line if most of it lies on the line. A line that lies mostly on one
-    spot is that spot's outline. A chip of the rim and the dark spots on it are one defect.
+    A spot is a halo if it touches a stronger finding of the opposite polarity, and part of a line if most of
+    it lies on the line. A line that lies mostly on one spot is that spot's outline. A chip of the rim and the dark spots on it are one defect.
 
     Parameters
     ----------
@@ -139,34 +134,3 @@ def _link(findings: list[Defect]) -> list[Defect]:
             parts = [d for d, g in zip(members, groups, strict=True) if g == group]
             linked.append(unite(parts))
     return linked
-
-
-def unite(parts: list[Defect]) -> Defect:
-    """Make one defect of several; what is not size is taken from the strongest."""
-    if len(parts) == 1:
-        return parts[0]
-    y0, x0 = min(p.y_px for p in parts), min(p.x_px for p in parts)
-    y1 = max(p.y_px + p.mask.shape[0] for p in parts)
-    x1 = max(p.x_px + p.mask.shape[1] for p in parts)
-    mask = np.zeros((y1 - y0, x1 - x0), bool)
-    for part in parts:
-        height, width = part.mask.shape
-        mask[part.y_px - y0 : part.y_px - y0 + height, part.x_px - x0 : part.x_px - x0 + width] |= part.mask
-    detector = "+".join(sorted({name for p in parts for name in p.detector.split("+")}))
-    strongest = max(parts, key=lambda p: p.score)
-    return replace(strongest, mask=mask, x_px=x0, y_px=y0, detector=detector)
-
-
-def stamp(canvas: NDArray[np.generic], defect: Defect, reach_px: int, *, value: float = 1) -> None:
-    """Draw a defect, grown by `reach_px`, onto a canvas (H, W), in place."""
-    height, width = canvas.shape
-    rows, cols = defect.box
-    grown = cv2.dilate(
-        np.pad(defect.mask.astype(np.uint8), reach_px),
-        cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach_px + 1, 2 * reach_px + 1)),
-    ).astype(bool)
-    y0, x0 = rows.start - reach_px, cols.start - reach_px
-    top, left = max(0, -y0), max(0, -x0)
-    bottom, right = min(grown.shape[0], height - y0), min(grown.shape[1], width - x0)
-    view = canvas[y0 + top : y0 + bottom, x0 + left : x0 + right]
-    view[grown[top:bottom, left:right]] = value

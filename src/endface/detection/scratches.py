@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.annotation import Defect, Zones
-from endface.detection.merging import stamp, unite
+from endface.detection.joining import stamp, unite
 from endface.detection.structure import Residual
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.lines import ANGLE_STEPS, line_evidence
