@@ -156,7 +156,9 @@ def _full_rim(image: NDArray[np.float32], rough: Ring, aspect: float | None) -> 
                 )
             )
         found += [
-            ring for ring in trials if ring is not None and (hidden or is_sound(ring, faint=arc_rad > 0))
+            ring
+            for ring in trials
+            if ring is not None and (hidden or is_sound(ring, faint=arc_rad > 0, slack=1.2))
         ]
         if found:
             break

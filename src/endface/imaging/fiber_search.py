@@ -21,6 +21,8 @@ MIN_SUPPORT = 0.6
 MIN_SNR = 2.5
 _MIN_AGREEMENT = 0.8
 _MAX_UNREST = 0.45
+_PLAIN_SNR = 10.0
+_MIN_PLAIN_SUPPORT = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,17 +134,21 @@ def same_place(one: Ellipse, other: Ellipse, tolerance: float) -> bool:
     return distance + abs(one.radius_px - other.radius_px) < tolerance * other.radius_px
 
 
-def is_sound(ring: Ring, *, faint: bool) -> bool:
-    """Whether a ring is closed and steady enough; more is asked where edges were smoothed along the rim."""
-    if faint and (ring.support < 0.75 or ring.agreement < 0.9):
+def is_sound(ring: Ring, *, faint: bool, slack: float = 1.0) -> bool:
+    """Whether a ring is closed and steady enough; more is asked where edges were smoothed along the rim.
+
+    `slack` above 1 is for the second look at a ring that was sound on a copy, where there is less noise.
+    """
+    if faint and (ring.support < 0.75 / slack or ring.agreement < 0.9 / slack):
         return False
     steady = faint or (ring.support > 0.9 and ring.agreement > 0.95)
-    unrest = 2 * _MAX_UNREST if steady else _MAX_UNREST
+    # half of a rim will do where it stands out by far
+    plain = ring.snr > _PLAIN_SNR and ring.agreement > 0.9 and ring.unrest < 0.5 * _MAX_UNREST
     return (
-        ring.support >= MIN_SUPPORT
-        and ring.agreement >= _MIN_AGREEMENT
-        and ring.unrest <= unrest
-        and ring.snr >= MIN_SNR
+        ring.support * slack >= (_MIN_PLAIN_SUPPORT if plain else MIN_SUPPORT)
+        and ring.agreement * slack >= _MIN_AGREEMENT
+        and ring.unrest <= slack * (2 if steady else 1) * _MAX_UNREST
+        and ring.snr * slack >= MIN_SNR
         and ring.strength > 3 * ring.shade
         and ring.step > 0.2 * ring.strength
     )
