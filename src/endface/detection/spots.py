@@ -38,7 +38,7 @@ def detect_spots(
             continue
         box = slice(top, bottom), slice(left, right)
         inside = evidence.labels[box] == number
-        contrast = float(evidence.contrast[number]) / float(np.median(sigma[box][inside]))
+        contrast = float(evidence.contrast[number]) / float(sigma[(top + bottom) // 2, (left + right) // 2])
         score = significance(float(evidence.scores[number]), n_tests=n_tests[0])
         polarity = int(evidence.polarity[number])
         # light catches on a rim: weak bright spots there are glints

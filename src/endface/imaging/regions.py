@@ -352,9 +352,9 @@ def _flood(  # type: ignore[no-untyped-def]
             for u in range(max(0, x - 1), min(width, x + 2)):
                 if seen[v, u] == mark or (owner[v, u] and sign * peak[owner[v, u]] < 0):
                     continue
-                if sign * _at(values, factor, v, u) < floor:
+                if sign * scores[v // factor, u // factor] < _OUTLINE_SCORE:
                     continue
-                if sign * _at(scores, factor, v, u) < _OUTLINE_SCORE:
+                if sign * _at(values, factor, v, u) < floor:
                     continue
                 seen[v, u] = mark
                 stack[size] = v * width + u

@@ -73,9 +73,13 @@ def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -
         inner = np.asarray(cv2.boxFilter(residual, -1, (2, 2), anchor=(0, 0), normalize=False), np.float32)
         size = np.abs(inner)
         limit = 4.5 * robust_sigma(inner[::3, ::3][mask[::3, ::3]])
-        peaks = (size > limit) & (size == cv2.dilate(size, np.ones((3, 3), np.uint8)))
-        peaks[:1], peaks[-3:], peaks[:, :1], peaks[:, -3:] = False, False, False, False
-        y, x = np.nonzero(peaks)
+        size[:1], size[-3:], size[:, :1], size[:, -3:] = 0, 0, 0, 0
+        found = cv2.findNonZero((size > limit).view(np.uint8))
+        if found is None:
+            return
+        x, y = found.reshape(-1, 2).T
+        highest = np.max([size[y + i, x + j] for i in (-1, 0, 1) for j in (-1, 0, 1)], axis=0)
+        x, y = x[size[y, x] == highest], y[size[y, x] == highest]
         patch = np.stack([residual[y + i, x + j] for i in range(-1, 3) for j in range(-1, 3)])
         centre = inner[y, x]
         around = patch.sum(axis=0) - centre

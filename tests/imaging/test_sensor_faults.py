@@ -1,0 +1,67 @@
+"""Faults of the sensor: whole lines and points sharper than a lens go, scratches and blurred specks stay."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from endface.imaging.sensor_faults import remove_dead_pixels, remove_sensor_lines
+
+SHAPE = (256, 288)
+ALL = np.ones(SHAPE, bool)
+
+
+def noise(seed=0):
+    return np.random.default_rng(seed).normal(0, 1, SHAPE).astype(np.float32)
+
+
+@pytest.mark.parametrize("step", [1.5, -4.0])
+def test_a_seam_goes_and_nothing_else_changes(step):
+    image = noise()
+    image[:, 140:143] += step
+    image[30] -= step
+    remove_sensor_lines(image, ALL)
+    assert np.abs(np.median(image[:, 140:143], axis=0)).max() < 0.3
+    assert abs(np.median(image[30])) < 0.3
+    rest = np.delete(np.delete(image - noise(), [30], axis=0), [140, 141, 142], axis=1)
+    assert np.mean(np.abs(rest).max(axis=0) > 1e-5) < 0.05
+
+
+def test_a_scratch_along_part_of_a_column_stays():
+    image = noise()
+    image[20:110, 100] -= 5
+    before = image[20:110, 100].mean()
+    remove_sensor_lines(image, ALL)
+    assert image[20:110, 100].mean() == pytest.approx(before, abs=0.2)
+
+
+@pytest.mark.parametrize("shares", [(1, 0, 0, 0), (0.5, 0.5, 0, 0), (0.4, 0.3, 0.2, 0.1)])
+def test_a_point_sharper_than_optics_goes(shares):
+    image = noise()
+    image[100:102, 80:82] -= 30 * np.reshape(shares, (2, 2)).astype(np.float32)
+    remove_dead_pixels(image, ALL)
+    assert image[98:104, 78:84].min() > -4
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_speck_seen_through_optics_stays(sign):
+    image = noise()
+    speck = np.zeros(SHAPE, np.float32)
+    speck[100, 80] = 200 * sign
+    image += cv2.GaussianBlur(speck, (0, 0), 0.85)
+    before = image.copy()
+    remove_dead_pixels(image, ALL)
+    assert (image[96:105, 76:85] == before[96:105, 76:85]).all()
+
+
+def test_what_is_masked_tells_nothing_and_small_images_stay():
+    image, mask = noise(), ALL.copy()
+    mask[:, 140] = False
+    image[:, 140] = 50
+    remove_sensor_lines(image, mask)
+    assert (image[:, 140] == 50).all()
+    tiny = np.ones((5, 5), np.float32)
+    remove_dead_pixels(tiny, np.ones(tiny.shape, bool))
+    remove_sensor_lines(tiny, np.ones(tiny.shape, bool))
+    assert (tiny == 1).all()
