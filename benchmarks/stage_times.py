@@ -1,4 +1,4 @@
-"""Seconds that each stage of `endface run` takes, in one process, and the parts of detection.
+"""Processor time of each stage of `endface run`, in one process, and the parts of detection.
 
 python benchmarks/stage_times.py IMAGES -o OUT     prints one JSON line
 """
@@ -43,12 +43,12 @@ def main() -> None:
     for stage, name in TOGETHER.items():
         if hasattr(pipeline, name):
             setattr(pipeline, name, _timed(getattr(pipeline, name), stage, spent))
-    start = time.perf_counter()
+    start = time.process_time()
     summary = pipeline.run([given.images], given.out / "run", jobs=1, fresh=True)
-    whole = time.perf_counter() - start
-    start = time.perf_counter()
+    whole = time.process_time() - start
+    start = time.process_time()
     write_report(given.out / "run")
-    spent["report"] = time.perf_counter() - start
+    spent["report"] = time.process_time() - start
     n = summary.n_images
     print(json.dumps({
         "n": n,
@@ -62,11 +62,11 @@ def main() -> None:
 
 def _timed(function: Callable[..., Any], stage: str, spent: dict[str, float]) -> Callable[..., Any]:
     def timed(*args: Any, **options: Any) -> Any:
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             return function(*args, **options)
         finally:
-            spent[stage] += time.perf_counter() - start
+            spent[stage] += time.process_time() - start
 
     return timed
 
@@ -83,7 +83,7 @@ def _parts_of_detection(images: Path, most: int = 8) -> dict[str, float]:
     for file in files:
         image = read_sample(file, max_frames=1).image
         ready.append((image, locate(image, Settings())))
-    profile = cProfile.Profile()
+    profile = cProfile.Profile(time.process_time)
     profile.enable()
     for image, zones in ready:
         detect_defects(image, zones)

@@ -152,7 +152,8 @@ def size_of(table: pl.DataFrame, name_um: str, name_px: str) -> NDArray[np.float
 
 def _column(table: pl.DataFrame, name: str) -> NDArray[np.float64]:
     """Return a column as float64, null as NaN."""
-    return table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    # without an expression, which would cost a quarter of a millisecond per column
+    return np.asarray(table[name].cast(pl.Float64).to_numpy())
 
 
 def _ramp(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
