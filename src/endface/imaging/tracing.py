@@ -226,8 +226,9 @@ def confirm_line(
     high : float
         Score the stretch must reach.
     min_contrast : float
-        Contrast the stretch must have, in units of `image`. Sums over hundreds of pixels are significant
-        at contrasts no inspector could see.
+        Contrast, in units of `image`, that a stretch up to 4 times the least length must have; longer ones
+        are visible at less, with the root of their length. Sums over hundreds of pixels are significant at
+        contrasts no inspector could see.
 
     Returns
     -------
@@ -245,7 +246,9 @@ def confirm_line(
         return None
     first, last = _maximum_segment(z - 0.35 * typical)
     kept = TracedLine(points[first:last], scores[first:last])
-    if float(np.median(contrast[first:last])) < min_contrast:
+    # the eye gathers light along a line too
+    visible = min_contrast * min(1.0, math.sqrt(4 * min_length_px / max(kept.length_px, 1e-6)))
+    if float(np.median(contrast[first:last])) < visible:
         return None
     if path_score(z[first:last]) < high or kept.length_px < min_length_px:
         return None
