@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import pickle
 import sys
@@ -172,3 +173,17 @@ def test_a_run_folder_may_be_an_address(memory: Path) -> None:
         open_run_folder(memory / "other")
     with pytest.raises(SettingsError, match="cannot be written to memory"):
         pipeline._check_exports(memory, pipeline.Settings(output={"label_folders": True}))
+
+
+def test_what_is_written_together_arrives_together(memory: Path) -> None:
+    with places.together():
+        for name in NAMES:
+            places.write_bytes(memory / name, b"x")
+        assert places.is_empty(memory)
+    assert sorted(walk(memory)) == sorted(NAMES)
+    assert places.are_files([memory / name for name in NAMES])
+    assert not places.are_files([memory / "b.png", memory / "missing"])
+    with contextlib.suppress(ZeroDivisionError), places.together():
+        places.write_bytes(memory / "half", b"x")
+        _ = 1 // 0
+    assert not (memory / "half").exists()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from endface.annotation import DefectClass, Zones
 from endface.config import Settings, fingerprint
 from endface.imaging.draw import draw_overlay
+from endface.places import together
 from endface.rules import rule_classes
 from endface.severity import score_severity
 from endface.store import RunFolder, write_bytes, write_gray, write_overlay, write_palette
@@ -48,22 +49,23 @@ def draw(task: DrawTask, pixels: Pixels, record_key: str) -> None:
     folder, image_id = task.folder, task.image_id
     folder.drawn(image_id).unlink(missing_ok=True)
     mask = class_mask(pixels.instances, {number: kind for number, _, kind, _ in task.defects})
-    write_palette(folder.mask(image_id, "mask"), mask, kind="defects")
-    if task.settings.output.overlays:
-        overlay = draw_overlay(
-            pixels.image,
-            cladding=pixels.zones.cladding,
-            core=pixels.zones.core,
-            class_mask=mask,
-            iec=pixels.iec,
-            core_measured=pixels.zones.core_source == "measured",
-        )
-        write_overlay(folder.overlay(image_id), overlay)
     boxes = instance_boxes(pixels.instances) if task.defects else {}
     patches = []
-    for number, defect_id, kind, level in task.defects:
-        patches.append(folder.patch(defect_id, kind, level))
-        write_gray(patches[-1], patch(pixels.image, boxes.get(number)))
+    with together():
+        write_palette(folder.mask(image_id, "mask"), mask, kind="defects")
+        if task.settings.output.overlays:
+            overlay = draw_overlay(
+                pixels.image,
+                cladding=pixels.zones.cladding,
+                core=pixels.zones.core,
+                class_mask=mask,
+                iec=pixels.iec,
+                core_measured=pixels.zones.core_source == "measured",
+            )
+            write_overlay(folder.overlay(image_id), overlay)
+        for number, defect_id, kind, level in task.defects:
+            patches.append(folder.patch(defect_id, kind, level))
+            write_gray(patches[-1], patch(pixels.image, boxes.get(number)))
     names = [path.relative_to(folder.root).as_posix() for path in patches]
     write_bytes(folder.drawn(image_id), "\n".join([drawing_key(task, record_key), *names]).encode())
 

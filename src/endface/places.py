@@ -14,8 +14,10 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import islice
 from pathlib import Path, PosixPath
 from typing import Any, NoReturn, TypeVar
@@ -34,6 +36,7 @@ OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/+")
 _CONNECTIONS = 16
+_waiting: ContextVar[list[tuple[Address, bytes]] | None] = ContextVar("waiting", default=None)
 _PASSING = frozenset({
     errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ETIMEDOUT, errno.ECONNRESET,
 })  # fmt: skip
@@ -168,7 +171,11 @@ def place(given: str | Path) -> Path:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all: what is read meanwhile is the old one or the new one."""
     if isinstance(path, Address):
-        path.write_bytes(data)
+        waiting = _waiting.get()
+        if waiting is None:
+            path.write_bytes(data)
+        else:
+            waiting.append((path, data))
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     # a short name of its own: the final one may already be as long as the file system allows
@@ -178,6 +185,25 @@ def write_bytes(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Let what is written to addresses meanwhile go there at the end, all at once; nothing after an error."""
+    waiting: list[tuple[Address, bytes]] = []
+    token = _waiting.set(waiting)
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
+    if waiting:
+        with ThreadPoolExecutor(_CONNECTIONS) as pool:
+            list(pool.map(lambda item: item[0].write_bytes(item[1]), waiting))
+
+
+def are_files(paths: Sequence[Path]) -> bool:
+    """Return whether all of these are files."""
+    return not paths or all(read_all(lambda path: path.is_file(), paths, root=paths[0]))
 
 
 def read_bytes(path: Path) -> bytes:

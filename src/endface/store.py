@@ -31,6 +31,7 @@ from endface.imaging.png import encode_png
 from endface.places import (
     OBJECT_STORES,
     Address,
+    are_files,
     is_empty,
     place,
     read_bytes,
@@ -375,7 +376,7 @@ def is_finished(folder: RunFolder, image_id: str, key: str) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     files = [folder.image(image_id), *(folder.mask(image_id, kind) for kind in ("zones", "iec", "instances"))]
-    return all(file.is_file() for file in files)
+    return are_files(files)
 
 
 def raw_mask(folder: RunFolder, image_id: str, kind: str) -> Path:
