@@ -18,8 +18,9 @@ def merge_findings(
 ) -> tuple[Defect, ...]:
     """Merge spots and lines that belong to one defect, and drop halos of stronger findings.
 
-    A spot is a halo if it touches a stronger finding of the opposite polarity, and part of a line if most of
-    it lies on the line. A line that lies mostly on one spot is that spot's outline. A chip of the rim and the dark spots on it are one defect.
+    A spot is a halo if it touches a stronger line of the opposite polarity, and part of a line if most of it
+    lies on the line. A line that lies mostly on one compact spot is that spot's outline. A chip of the rim and
+    the dark spots on it are one defect.
 
     Parameters
     ----------
@@ -126,11 +127,19 @@ def _absorb(spots: list[Defect], lines: list[Defect], shape: tuple[int, int]) ->
 
 def _link(findings: list[Defect]) -> list[Defect]:
     """Make one defect of the pieces of an interrupted scratch, of one polarity."""
-    linked = []
+    linked = [d for d in findings if not _may_be_slender(d)]
+    slender = [d for d in findings if _may_be_slender(d)]
     for polarity in (-1, 0, 1):
-        members = [d for d in findings if d.polarity == polarity]
-        groups = link_pieces([describe_piece(d.mask, x_px=d.x_px, y_px=d.y_px) for d in members])
-        for group in range(int(groups.max()) + 1 if len(members) else 0):
-            parts = [d for d, g in zip(members, groups, strict=True) if g == group]
-            linked.append(unite(parts))
+        members = [d for d in slender if d.polarity == polarity]
+        groups = link_pieces([describe_piece(d.mask, x_px=d.x_px, y_px=d.y_px) for d in members]).tolist()
+        together: dict[int, list[Defect]] = {}
+        for member, group in zip(members, groups, strict=True):
+            together.setdefault(group, []).append(member)
+        linked += [unite(parts) for parts in together.values()]
     return linked
+
+
+def _may_be_slender(defect: Defect) -> bool:
+    # an ellipse three times as long as wide fills a quarter of the square of its length, a disc 0.39 of it
+    height, width = defect.mask.shape
+    return bool(height**2 + width**2 >= 64 and defect.area_px < 0.33 * (height**2 + width**2))

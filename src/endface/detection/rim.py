@@ -47,8 +47,8 @@ def detect_rim_chips(image: NDArray[np.generic], zones: Zones, *, epsilon: float
         run = np.arange(first, last + 1) % len(step)
         peak = float(score[run].max())
         if peak >= threshold and float(step[run].max()) >= _LEAST_STEP_PX and len(run) >= 3:
-            mask = _notch(zones.cladding, angles[run], step[run] * np.float32(outward), zones.shape)
-            chips.append(_defect(mask, significance(peak, n_tests=n_tests)))
+            notch = _notch(zones.cladding, angles[run], step[run] * np.float32(outward), zones.shape)
+            chips.append(_defect(*notch, significance(peak, n_tests=n_tests)))
     return [chip for chip in chips if chip.area_px > 0]
 
 
@@ -74,19 +74,22 @@ def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 def _notch(
     cladding: Ellipse, angles: NDArray[np.float64], step_px: NDArray[np.float32], shape: tuple[int, int]
-) -> NDArray[np.uint8]:
+) -> tuple[NDArray[np.uint8], int, int]:
     # what lies between the ellipse and the edge, and a pixel to each side, as the notch is blurred
     low, high = np.minimum(step_px, 0) - 1.5, np.maximum(step_px, 0) + 1.0
     rim = cladding.points(angles)
     outward = rim - [cladding.cx_px, cladding.cy_px]
     outward /= np.hypot(outward[:, 0], outward[:, 1])[:, None]
     polygon = np.concatenate([rim + outward * low[:, None], (rim + outward * high[:, None])[::-1]])
-    canvas = np.zeros(shape, np.uint8)
-    cv2.fillPoly(canvas, [np.round(polygon * 16).astype(np.int32)], 1, shift=4)
-    return canvas
+    left, top = np.maximum(np.floor(polygon.min(axis=0)).astype(int) - 1, 0)
+    right, bottom = np.minimum(np.ceil(polygon.max(axis=0)).astype(int) + 2, [shape[1], shape[0]])
+    canvas = np.zeros((max(bottom - top, 0), max(right - left, 0)), np.uint8)
+    if canvas.size:
+        cv2.fillPoly(canvas, [np.round((polygon - [left, top]) * 16).astype(np.int32)], 1, shift=4)
+    return canvas, int(left), int(top)
 
 
-def _defect(mask: NDArray[np.uint8], score: float) -> Defect:
-    x, y, width, height = cv2.boundingRect(mask)
+def _defect(mask: NDArray[np.uint8], left: int, top: int, score: float) -> Defect:
+    x, y, width, height = cv2.boundingRect(mask) if mask.size else (0, 0, 0, 0)
     body = mask[y : y + height, x : x + width].astype(bool)
-    return Defect(mask=body, x_px=x, y_px=y, detector="rim", score=score, polarity=-1)
+    return Defect(mask=body, x_px=left + x, y_px=top + y, detector="rim", score=score, polarity=-1)
