@@ -19,7 +19,7 @@ def merge_findings(
     """Merge spots and lines that belong to one defect, and drop halos of stronger findings.
 
     A spot is a halo if it touches a stronger line of the opposite polarity, and part of a line if most of it
-    lies on the line. A line that lies mostly on one compact spot is that spot's outline. A chip of the rim and
+    lies on the line. A line mostly on one compact spot is that spot's outline. A chip of the rim and
     the dark spots on it are one defect.
 
     Parameters
