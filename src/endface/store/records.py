@@ -1,0 +1,147 @@
+"""The journal: one record per finished image, which makes a run resumable.
+
+`journal/<image_id>.json` is written last; that it is there says that all files of the image are complete.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from endface.annotation import Calibration, Zones
+from endface.imaging.ellipse import Ellipse
+from endface.places import are_files, read_bytes, write_bytes
+from endface.store.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of one finished image besides its masks.
+
+    Attributes
+    ----------
+    key : str
+        Hash of the input's bytes, the settings and the code the results depend on.
+    row : dict
+        Columns of the image table that one image alone gives.
+    zones : dict
+        `Zones` without its maps.
+    zone_rows : list of dict
+        Rows of the zone table.
+    defects : polars.DataFrame
+        Rows of the defect table.
+    """
+
+    image: str
+    image_id: str
+    digest: str
+    key: str
+    row: dict[str, Any]
+    zones: dict[str, Any]
+    zone_rows: list[dict[str, Any]]
+    defects: pl.DataFrame = field(repr=False)
+
+
+def write_record(folder: RunFolder, record: Record) -> None:
+    """Write the record of a finished image, after all of its other files."""
+    columns = [[column.name, str(column.dtype), column.to_list()] for column in record.defects]
+    content = _without_nan(vars(record) | {"defects": columns})
+    # no indentation, and so the compiled encoder
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    write_bytes(folder.record(record.image_id), text.encode())
+
+
+def read_record(folder: RunFolder, image_id: str) -> Record | None:
+    """Return the record of an image, or None where the image is not finished."""
+    path = folder.record(image_id)
+    try:
+        content = json.loads(read_bytes(path))
+        columns = [pl.Series(name, values, getattr(pl, kind)) for name, kind, values in content["defects"]]
+        return Record(**content | {"defects": pl.DataFrame(columns)})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError):
+        return None
+
+
+def is_finished(folder: RunFolder, image_id: str, key: str) -> bool:
+    """Return whether an image is done with this key and all its files are there."""
+    path = folder.record(image_id)
+    try:
+        if json.loads(read_bytes(path))["key"] != key:
+            return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    files = [folder.image(image_id), *(folder.mask(image_id, kind) for kind in ("zones", "iec", "instances"))]
+    return are_files(files)
+
+
+def raw_mask(folder: RunFolder, image_id: str, kind: str) -> Path:
+    """Return the path of a mask as one image alone gave it, whatever the batch made of it since."""
+    kept = folder.batch.mask(image_id, kind)
+    return kept if kept.is_file() else folder.mask(image_id, kind)
+
+
+def batch_files(folder: RunFolder, image_id: str) -> list[Path]:
+    """Return the files the journal holds of what the batch made of an image."""
+    masks = [folder.batch.mask(image_id, kind) for kind in ("zones", "iec", "instances")]
+    return [path for path in (folder.batch.record(image_id), *masks) if path.is_file()]
+
+
+def forget_batch(folder: RunFolder, image_id: str) -> None:
+    """Put back the masks as one image alone gave them, and drop what the batch made of it."""
+    folder.batch.record(image_id).unlink(missing_ok=True)
+    kept = batch_files(folder, image_id)
+    for path in kept:
+        if path.suffix == ".png":
+            write_bytes(folder.root / path.relative_to(folder.batch.root), path.read_bytes())
+    for path in kept:
+        path.unlink()
+
+
+def zones_to_record(zones: Zones) -> dict[str, Any]:
+    """Return what a `Zones` holds besides maps and rim points, as plain values."""
+    return {
+        "found": zones.found,
+        "reason": zones.reason,
+        "calibration": asdict(zones.calibration),
+        "cladding": asdict(zones.cladding) if zones.cladding else None,
+        "core": asdict(zones.core) if zones.core else None,
+        "core_source": zones.core_source,
+        "confidence": zones.confidence,
+        "rings_px": list(zones.rings_px),
+        "flags": list(zones.flags),
+    }
+
+
+def zones_from_record(record: Mapping[str, Any], anatomy: NDArray[np.uint8]) -> Zones:
+    """Rebuild `Zones` from a record and the anatomy map; rim points are not kept."""
+    return Zones(
+        found=record["found"],
+        reason=record["reason"],
+        anatomy=anatomy,
+        valid=anatomy != 0,
+        calibration=Calibration(**record["calibration"]),
+        cladding=Ellipse(**record["cladding"]) if record["cladding"] else None,
+        core=Ellipse(**record["core"]) if record["core"] else None,
+        core_source=record["core_source"],
+        confidence=record["confidence"],
+        rings_px=tuple(record["rings_px"]),
+        flags=tuple(record["flags"]),
+    )
+
+
+def _without_nan(value: Any) -> Any:
+    """Replace numbers that are not known by None and NumPy scalars by Python's."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
