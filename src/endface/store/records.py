@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from endface.annotation import Calibration, Zones
 from endface.imaging.ellipse import Ellipse
-from endface.places import are_files, read_bytes, write_bytes
+from endface.places import are_files, read_all, read_bytes, write_bytes
 from endface.store.folder import RunFolder
 
 
@@ -90,7 +90,9 @@ def raw_mask(folder: RunFolder, image_id: str, kind: str) -> Path:
 def batch_files(folder: RunFolder, image_id: str) -> list[Path]:
     """Return the files the journal holds of what the batch made of an image."""
     masks = [folder.batch.mask(image_id, kind) for kind in ("zones", "iec", "instances")]
-    return [path for path in (folder.batch.record(image_id), *masks) if path.is_file()]
+    paths = [folder.batch.record(image_id), *masks]
+    there = read_all(lambda path: path.is_file(), paths, root=folder.root)
+    return [path for path, is_there in zip(paths, there, strict=True) if is_there]
 
 
 def forget_batch(folder: RunFolder, image_id: str) -> None:
