@@ -15,6 +15,7 @@ from scipy.ndimage import median_filter
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.fiber_core import find_core
 from endface.imaging.fiber_search import (
+    MIN_SNR,
     MIN_SUPPORT,
     N_ROUGH_ANGLES,
     Copy,
@@ -38,10 +39,13 @@ _FAINT_ARC_RAD = 0.06
 # single rays drown in noise
 _ATTEMPTS = ((128, 0.0), (256, 0.0), (256, _FAINT_ARC_RAD))
 _MIN_VISIBLE = 0.65
+_WHOLE = 0.985
+_MIN_RIM_TO_CORE = 1.2
 _MIN_RING_STEP = 0.3
 _GROUND_PX = 128
 _PLAIN_GROUND = 0.015
 _HALO = 0.12
+_MAX_SWINGS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +103,12 @@ def find_fiber(
     stops = [r for r in sound if _is_field_stop(r, image.shape, darkest, 0.01 * (brightest - darkest))]
     sound = [ring for ring in sound if not any(ring is stop for stop in stops)]
     whole = [r for r in sound if r.visible > _MIN_VISIBLE and low <= r.ellipse.radius_px <= high]
-    cladding = _choose_cladding(whole)
+    # a ring beyond the border is looked at only where there is no whole one: contours of shading are such
+    cladding = _choose_cladding([r for r in whole if r.visible > _WHOLE]) or _choose_cladding(whole)
     cut = [r for r in sound if r.visible <= _MIN_VISIBLE and r.ellipse.radius_px > _MIN_RADIUS_PX]
     if cladding is None or any(_is_cut_cladding(ring, cladding) for ring in cut):
         return FiberRings(None, reason=_why_not(rings, sound, cut, stops))
-    cladding = _find_rim_outside(copy, cladding, high) or cladding
+    cladding = _find_rim_outside(copy, cladding, high, rings) or cladding
     if sum(_is_rival(ring, cladding) for ring in whole) >= 2:
         return FiberRings(None, reason="several round objects, none of them alone")
     return _measure_fully(image, cladding, aspect, [r for r in sound if _concentric(r, cladding, 0.06)])
@@ -197,11 +202,14 @@ def _choose_cladding(rings: list[Ring]) -> Ring | None:
     return best
 
 
-def _find_rim_outside(copy: Copy, inner: Ring, max_radius_px: float) -> Ring | None:
+def _find_rim_outside(copy: Copy, inner: Ring, max_radius_px: float, rings: list[Ring]) -> Ring | None:
     """Look for a faint or hidden rim outside a ring that may be the core only.
 
     The median over all rays sees a rim that dirt or oil hides from most single rays.
     """
+    around = [r for r in rings if r.ellipse.radius_px < max_radius_px and _is_rim_round_core(r, inner)]
+    if around:
+        return max(around, key=lambda ring: ring.support * ring.strength)
     ellipse = copy.ellipse_here(inner.ellipse)
     limit = min(max(copy.image.shape) / ellipse.radius_px, max_radius_px / inner.ellipse.radius_px, 16.0)
     if limit < 1.3:
@@ -233,7 +241,7 @@ def _find_rim_outside(copy: Copy, inner: Ring, max_radius_px: float) -> Ring | N
         )
         if ring is not None:
             ring = replace(ring, ellipse=copy.ellipse_there(ring.ellipse))
-            if _is_hidden_rim(ring, inner):
+            if _is_hidden_rim(ring, inner) or _is_rim_round_core(ring, inner):
                 return ring
     return None
 
@@ -251,6 +259,19 @@ def _is_hidden_rim(ring: Ring, inner: Ring) -> bool:
     # few rays only: then the step must be of the order of the core's
     plain = ring.step > 0.3 * inner.strength and ring.strength > 0.3 * inner.strength
     return plain and ring.support >= _MIN_HIDDEN_SUPPORT and ring.agreement >= 0.7
+
+
+def _is_rim_round_core(ring: Ring, inner: Ring) -> bool:
+    """Whether a ring too faint or dirty to be sound alone shares its centre with a sound one well within."""
+    return (
+        ring.ellipse.radius_px > _MIN_RIM_TO_CORE * inner.ellipse.radius_px
+        and ring.visible > _MIN_VISIBLE
+        and _concentric(ring, inner, 0.02)
+        and ring.strength > 0.1 * inner.strength
+        and ring.step > 0.1 * inner.step
+        and min(ring.support, ring.agreement - 0.15) > 0.5
+        and ring.snr >= MIN_SNR
+    )
 
 
 def _is_cut_cladding(ring: Ring, inner: Ring) -> bool:
@@ -319,10 +340,33 @@ def _polished(image: NDArray[np.float32], start: Ellipse, polarity: int, rim: El
 
 
 def _doubt(image: NDArray[np.float32], fiber: FiberRings) -> str:
-    """Say why a bright disc without a core is no fibre, or nothing: lamps, droplets and cells are such."""
+    """Say why what looks like a fibre is none, or nothing."""
     rim = fiber.cladding
-    if rim is None or rim.polarity > 0 or fiber.core is not None:
+    if rim is None:
         return ""
+    if _count_swings(image, rim) > _MAX_SWINGS:
+        return "no fibre: one ring after the other"
+    return _doubt_of_disc(image, rim) if rim.polarity < 0 and fiber.core is None else ""
+
+
+def _count_swings(image: NDArray[np.float32], rim: Ring) -> int:
+    """Count how often the median profile outside a rim and its coating goes up or down like it."""
+    ellipse = rim.ellipse
+    limit = min(max(image.shape) / ellipse.radius_px, 4.0)
+    polar = unroll(image, ellipse, n_angles=90, radii=np.arange(1.15, limit, 0.01))
+    profile = ray_median(polar[:, np.isfinite(polar).mean(axis=0) > 0.5])
+    count, turn, way = 0, profile[:1].sum(), 0
+    for level in profile:
+        change = level - turn
+        if abs(change) > 0.7 * rim.strength and np.sign(change) != way:
+            count, way = count + 1, np.sign(change)
+        if way * change > 0:
+            turn = level
+    return count
+
+
+def _doubt_of_disc(image: NDArray[np.float32], rim: Ring) -> str:
+    """Say why a bright disc without a core is no fibre, or nothing: lamps, droplets and cells are such."""
     copy = small_copy(image, _GROUND_PX)
     radius = copy.ellipse_here(rim.ellipse).radius_map((copy.image.shape[0], copy.image.shape[1]))
     ground = copy.image[(radius > 1.25) & np.isfinite(copy.image)]
