@@ -30,6 +30,7 @@ _SIDE_PX = 3
 _SHORTEST_PX = 10
 _SIDE_REACH_PX = 4
 _SIDE_CONTRAST = 0.4
+_PROMISING = 0.8  # share of the threshold from which a finer image is looked at
 
 
 def detect_lines(
@@ -46,12 +47,16 @@ def detect_lines(
     z = np.clip(residual.gray / sigma, -4, 4) * quiet
     # a lone spot must not pass for a line in every direction, a row of spots may
     _hold_down(z, spots, limit=1.5)
-    found = []
-    z = cv2.GaussianBlur(z, (0, 0), 0.8)
-    for level in range(_LEVELS):
-        z = cv2.pyrDown(z) if level else z
-        for line, polarity, score in _lines_at(level, z, residual, quiet, zones, epsilon=epsilon / _LEVELS):
-            found.append(_line_defect(line, polarity, score, residual.gray))
+    found: list[Defect] = []
+    levels = [cv2.GaussianBlur(z, (0, 0), 0.8)]
+    for _ in range(1, _LEVELS):
+        levels.append(cv2.pyrDown(levels[-1]))
+    promising = None
+    for level in reversed(range(_LEVELS)):
+        lines, promising = _lines_at(
+            level, levels[level], residual, quiet, zones, where=promising, epsilon=epsilon / _LEVELS
+        )
+        found += [_line_defect(line, polarity, score, residual.gray) for line, polarity, score in lines]
     return _with_other_sides(found, residual.gray)
 
 
@@ -84,24 +89,30 @@ def _lines_at(
     quiet: NDArray[np.float32],
     zones: Zones,
     *,
+    where: NDArray[np.bool_] | None,
     epsilon: float,
-) -> list[tuple[TracedLine, int, float]]:
-    """Find lines in `z`, the image decimated `level` times: full-size path, polarity, significance."""
+) -> tuple[list[tuple[TracedLine, int, float]], NDArray[np.bool_]]:
+    """Find lines in `z`, the image decimated `level` times: full-size path, polarity, significance.
+
+    Tells besides where, in the next finer image, it is worth to look again.
+    """
     step = 2**level
     parts = np.ascontiguousarray(residual.zones[::step, ::step])
     scores, clean = standardize(z, parts > 0, block_px=max(16, 48 // step))
     # even noise everywhere, in units of the noise of one pixel of the image
     image = scores * np.float32(robust_sigma(z[clean]))
-    evidence = line_evidence(image, zones=parts, exclude=~clean, side_px=_SIDE_PX)
+    evidence = line_evidence(image, zones=parts, exclude=~clean, where=where, side_px=_SIDE_PX)
     noise = contrast_noise(image, parts, side_px=_SIDE_PX)
     high = score_threshold(n_tests=max(evidence.n_tests, 1), epsilon=epsilon / 2)
     options = {"high": high, "min_length_px": _SHORTEST_PX / step}
     found = []
+    promising = np.zeros(z.shape, np.uint8)
     for polarity, score, angles in (
         (-1, evidence.dark, evidence.dark_angle),
         (1, evidence.bright, evidence.bright_angle),
     ):
         _veto_tangents(score, angles, quiet[::step, ::step], zones, step)
+        promising |= (score > _PROMISING * high).astype(np.uint8)
         for candidate in trace_lines(score, angles, low=0.55 * high, **options):
             line = confirm_line(
                 candidate,
@@ -118,7 +129,9 @@ def _lines_at(
             line = TracedLine(line.points * np.float32(step), line.scores)
             if not _follows_ring(line, zones):
                 found.append((line, polarity, sure))
-    return found
+    near = cv2.dilate(promising, np.ones((33, 33), np.uint8))
+    height, width = residual.zones[:: max(step // 2, 1), :: max(step // 2, 1)].shape
+    return found, np.repeat(np.repeat(near, 2, axis=0), 2, axis=1)[:height, :width] > 0
 
 
 def _follows_ring(line: TracedLine, zones: Zones) -> bool:
