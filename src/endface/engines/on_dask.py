@@ -30,8 +30,10 @@ from endface.errors import SettingsError
 PATIENCE_S = 300.0
 """How long to wait for a scheduler that does not answer, and for a first worker."""
 
-BUNDLE_S = 2.0
-MAX_BUNDLE = 64
+BUNDLE_S = 10.0
+MAX_BUNDLE = 256
+# a bundle is at most this share of what its worker has done already, or workers would end far apart
+_SHARE = 1 / 8
 _DEATHS = 3
 _LOOK_S = 1.0
 _GONE = (CommClosedError, FutureCancelledError, OSError, TimeoutError)
@@ -57,6 +59,7 @@ class _Flow(Generic[Task, Result]):
     ended: SimpleQueue[Future[Any]] = field(default_factory=SimpleQueue)
     suspects: list[Task] = field(default_factory=list)
     size: int = 1
+    n_done: int = 0
 
     def bundles(self, room: int) -> list[list[Task]]:
         """Take up to `room` bundles, those to be done again first."""
@@ -73,11 +76,13 @@ class _Flow(Generic[Task, Result]):
         self.under_way.clear()
         self.ended = SimpleQueue()
 
-    def learn(self, seconds: float, n_tasks: int) -> None:
-        """Fit the size of bundles to the time that tasks take."""
+    def learn(self, seconds: float, n_tasks: int, *, workers: int) -> None:
+        """Fit the size of bundles to the time that tasks take and to what was done so far."""
+        self.n_done += n_tasks
         if not self.alone:
             fitting = int(BUNDLE_S * n_tasks / max(seconds, 1e-6))
-            self.size = max(1, min(fitting, 2 * self.size, MAX_BUNDLE))
+            fair = int(_SHARE * self.n_done / max(workers, 1))
+            self.size = max(1, min(fitting, fair, MAX_BUNDLE))
 
 
 class DaskEngine:
@@ -204,7 +209,7 @@ class DaskEngine:
             flow.suspects.extend(flow.under_way.pop(future))
         for future, (results, seconds) in answers.items():
             bundle = flow.under_way.pop(future)
-            flow.learn(seconds, len(bundle))
+            flow.learn(seconds, len(bundle), workers=self._n_threads)
             yield from zip(bundle, results, strict=True)
 
     def _answers(self, finished: list[Future[Any]]) -> dict[Future[Any], Any]:
