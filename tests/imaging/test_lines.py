@@ -64,7 +64,7 @@ def test_scores_are_the_best_direct_response_over_its_noise():
             sigma = 1.4826 * np.median(np.abs(0.5 * (a + b)[pad:-pad, pad:-pad]))
             best = np.maximum(best, response / sigma)
     # the noise is measured on a sample of the pixels only, and the tail is judged besides
-    assert np.corrcoef(best.ravel(), evidence.dark.ravel())[0, 1] > 0.99
+    assert np.corrcoef(best.ravel(), evidence.dark.ravel())[0, 1] > 0.98
     assert np.median(evidence.dark / best) == pytest.approx(1, abs=0.1)
 
 
