@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from endface.annotation import Defect, instance_map
@@ -11,6 +12,7 @@ from endface.imaging.linking import describe_piece, link_pieces
 # how far the halo of optics and camera sharpening reaches round a defect
 _HALO_PX = 4
 _BRIGHT_SIDE_PX = 6
+_FRINGE_PX = 30
 
 
 def merge_findings(
@@ -51,19 +53,21 @@ def _join_chips(spots: list[Defect], chips: list[Defect], shape: tuple[int, int]
 
 
 def _is_diffraction_ring(line: Defect, spots: list[Defect]) -> bool:
-    """Whether a line keeps its distance from a stronger spot, as the fringes round dust do."""
-    y, x = np.nonzero(line.mask)
-    x, y = x + line.x_px, y + line.y_px
+    """Whether a line keeps its distance from the outline of a stronger spot, as the fringes round dust do."""
+    rows, cols = np.nonzero(line.mask)
     for spot in spots:
         height, width = spot.mask.shape
-        if spot.score < line.score or max(height, width) > 40:
+        x, y = cols + line.x_px - spot.x_px + _FRINGE_PX, rows + line.y_px - spot.y_px + _FRINGE_PX
+        near = (x >= 0) & (y >= 0) & (x < width + 2 * _FRINGE_PX) & (y < height + 2 * _FRINGE_PX)
+        if spot.score < line.score or near.mean() < 0.9:
             continue
-        cx, cy = spot.x_px + (width - 1) / 2, spot.y_px + (height - 1) / 2
-        reach = 30 + max(height, width) / 2
-        if abs(cx - x.mean()) > reach or abs(cy - y.mean()) > reach:
+        body = np.pad(spot.mask.astype(np.uint8), _FRINGE_PX)
+        # a scratch has company that keeps its distance too
+        if 10 * cv2.distanceTransform(body, cv2.DIST_L2, 5).max() < max(height, width):
             continue
-        low, middle, high = np.quantile(np.hypot(x - cx, y - cy), [0.1, 0.5, 0.9])
-        if middle < reach and high - low < 4 + 0.1 * middle:
+        distance = cv2.distanceTransform(1 - body, cv2.DIST_L2, 5)
+        low, middle, high = np.quantile(distance[y[near], x[near]], [0.1, 0.5, 0.9])
+        if low > 1 and high - low < 4 + 0.1 * middle:
             return True
     return False
 

@@ -24,6 +24,7 @@ from endface.imaging.tracing import (
 # Sums over hundreds of pixels are significant at contrasts no inspector could see: lines below this contrast,
 # in standard deviations of the noise of one pixel, are not counted as defects.
 _VISIBLE_LINE = 0.8
+_VISIBLE_AMONG_STEPS = 3.0
 _LEVELS = 2  # lines of 1 to 4 and of 3 to 8 pixels; wider ones are spots
 _DRAWN_PX = (3, 11)  # least and greatest width of a drawn line
 _SIDE_PX = 3
@@ -47,6 +48,9 @@ def detect_lines(
     z = np.clip(residual.gray / sigma, -4, 4) * quiet
     # a lone spot must not pass for a line in every direction, a row of spots may
     _hold_down(z, spots, limit=1.5)
+    # with too little noise to blur the steps of a gray level, contours of the shading look like lines
+    blurred = robust_sigma(residual.gray[residual.mask][::7]) >= residual.least
+    visible = _VISIBLE_LINE if blurred else _VISIBLE_AMONG_STEPS
     found: list[Defect] = []
     levels = [cv2.GaussianBlur(z, (0, 0), 0.8)]
     for _ in range(1, _LEVELS):
@@ -54,7 +58,14 @@ def detect_lines(
     promising = None
     for level in reversed(range(_LEVELS)):
         lines, promising = _lines_at(
-            level, levels[level], residual, quiet, zones, where=promising, epsilon=epsilon / _LEVELS
+            level,
+            levels[level],
+            residual,
+            quiet,
+            zones,
+            where=promising,
+            visible=visible,
+            epsilon=epsilon / _LEVELS,
         )
         found += [_line_defect(line, polarity, score, residual.gray) for line, polarity, score in lines]
     return _with_other_sides(found, residual.gray)
@@ -90,6 +101,7 @@ def _lines_at(
     zones: Zones,
     *,
     where: NDArray[np.bool_] | None,
+    visible: float,
     epsilon: float,
 ) -> tuple[list[tuple[TracedLine, int, float]], NDArray[np.bool_]]:
     """Find lines in `z`, the image decimated `level` times: full-size path, polarity, significance.
@@ -120,7 +132,7 @@ def _lines_at(
                 polarity=polarity,
                 noise=noise,
                 side_px=_SIDE_PX,
-                min_contrast=_VISIBLE_LINE,
+                min_contrast=visible,
                 **options,
             )
             if line is None:
