@@ -23,7 +23,13 @@ STAGES = {
     "write": ("write_gray", "write_palette", "write_numbers", "write_record"),
     "draw": ("named_alone", "draw"),
 }
-TOGETHER = {"judge": "judge", "tables": "_write_tables", "sweep": "sweep", "manifest": "manifest"}
+TOGETHER = {
+    "learn": "learn",
+    "judge": "judge",
+    "tables": "_write_tables",
+    "sweep": "sweep",
+    "manifest": "manifest",
+}
 
 
 def main() -> None:
@@ -31,7 +37,7 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     given = parser.parse_args()
-    from endface import pipeline, stages
+    from endface import finishing, pipeline, stages
     from endface.report import write_report
 
     spent: dict[str, float] = defaultdict(float)
@@ -41,8 +47,7 @@ def main() -> None:
         for name in names:
             setattr(stages, name, _timed(getattr(stages, name), stage, spent))
     for stage, name in TOGETHER.items():
-        if hasattr(pipeline, name):
-            setattr(pipeline, name, _timed(getattr(pipeline, name), stage, spent))
+        setattr(finishing, name, _timed(getattr(finishing, name), stage, spent))
     start = time.process_time()
     summary = pipeline.run([given.images], given.out / "run", jobs=1, fresh=True)
     whole = time.process_time() - start

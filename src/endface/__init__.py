@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from endface.detection import detect_defects
     from endface.errors import EndfaceError
     from endface.features import measure_defects, measure_zones
+    from endface.finishing import RunSummary
     from endface.grading import Profile, grade, load_profile
-    from endface.pipeline import RunSummary, annotate, regrade, run
+    from endface.pipeline import annotate, regrade, run
     from endface.samples import Sample, read_sample
     from endface.zones import iec_map, plain_zones, segment_zones
 
@@ -52,7 +53,8 @@ _HOMES = {
     "errors": ("EndfaceError",),
     "features": ("measure_defects", "measure_zones"),
     "grading": ("Profile", "grade", "load_profile"),
-    "pipeline": ("RunSummary", "annotate", "regrade", "run"),
+    "finishing": ("RunSummary",),
+    "pipeline": ("annotate", "regrade", "run"),
     "samples": ("Sample", "read_sample"),
     "zones": ("iec_map", "plain_zones", "segment_zones"),
 }

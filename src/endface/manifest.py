@@ -27,7 +27,7 @@ _LIBRARIES = (
 )
 # what the analysis of one image depends on; the rest only matters once all are done
 _ANALYSIS_SECTIONS = {"surface", "max_megapixels", "calibration", "detection", "features", "quality"}
-_WITHOUT_INFLUENCE = {"cli.py", "report", "datasets", "evaluation", "synthesis"}
+_WITHOUT_INFLUENCE = {"cli", "report", "datasets", "evaluation", "synthesis"}
 
 
 @cache
