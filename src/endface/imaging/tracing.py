@@ -240,11 +240,13 @@ def confirm_line(
     col, row = np.clip(np.round(points).astype(int), 0, [image.shape[1] - 1, image.shape[0] - 1]).T
     scores = np.asarray(contrast / noise[row, col], np.float32)
     z = np.clip(scores, *_CLIP)
-    strong = z[line.scores >= 0.7 * line.scores.max()]
-    typical = float(np.median(strong)) if strong.size else 0.0
-    if typical <= 0.2:
+    crest = line.scores >= 0.7 * line.scores.max()
+    if float(np.median(z[crest])) <= 0.2:
         return None
-    first, last = _maximum_segment(z - 0.35 * typical)
+    # relative to the line's own contrast: a strong line ends where it ends, not where noise says no
+    typical = float(np.median(scores[crest]))
+    relative = np.clip(scores / max(1.0, typical / _CLIP[1]), *_CLIP)
+    first, last = _maximum_segment(relative - 0.35 * min(typical, _CLIP[1]))
     kept = TracedLine(points[first:last], scores[first:last])
     # the eye gathers light along a line too
     visible = min_contrast * min(1.0, math.sqrt(4 * min_length_px / max(kept.length_px, 1e-6)))
