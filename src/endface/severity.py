@@ -6,9 +6,15 @@ Knows single defects. Whether an image passes is decided in `grading`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_TWINS = {"core": "A", "cladding": "B", "adhesive": "C", "ferrule": "D"}
 
 
 def score_severity(
@@ -63,40 +69,38 @@ def score_severity(
     """
     if table.is_empty():
         return pl.DataFrame(schema={"severity_score": pl.Float64, "severity_level": pl.String})
-    has_um = numbers(table, "diameter_um").is_not_null()
-    box = pl.max_horizontal(numbers(table, "width_px"), numbers(table, "height_px"))
-    round_px = (numbers(table, "area_px") * (4.0 / math.pi)).sqrt()
-    diameter_px = pl.coalesce(numbers(table, "diameter_px"), round_px, box)
+    # without expressions, whose planning would cost more than the scores of an image
+    has_um = ~np.isnan(_values(table, "diameter_um"))
+    box = np.fmax(_values(table, "width_px"), _values(table, "height_px"))
+    area_px = _values(table, "area_px")
+    diameter_px = _first(_values(table, "diameter_px"), np.sqrt(area_px * (4.0 / math.pi)), box)
     # a line of a given area and length is as wide as one divided by the other
-    length_px = pl.coalesce(numbers(table, "length_px"), box)
-    width_px = numbers(table, "area_px") / length_px
+    length_px = _first(_values(table, "length_px"), box)
+    width_px = area_px / length_px
 
-    def half(value: pl.Expr, at: float) -> pl.Expr:
-        return (value / (value + at)).fill_null(0.0).fill_nan(0.0)
+    def half(name: str, fallback_px: Floats, at: float) -> Floats:
+        value = _first(_values(table, name), fallback_px * nominal_um_per_px)
+        return np.nan_to_num(value / (value + at), nan=0.0)
 
-    def measure(name: str, fallback_px: pl.Expr) -> pl.Expr:
-        return pl.coalesce(numbers(table, name), fallback_px * nominal_um_per_px)
-
-    narrow = half(measure("width_um", width_px), size_um)
-    long = half(measure("length_um", length_px), length_um)
-    extent = (
-        pl.when(pl.col("type") == "scratch")
-        .then(1.0 - (1.0 - narrow) * (1.0 - long))
-        .otherwise(half(measure("diameter_um", diameter_px), size_um))
-    )
-    zone = pl.col("iec_zone") if "iec_zone" in table.columns else pl.lit(None, pl.String)
+    narrow, long = half("width_um", width_px, size_um), half("length_um", length_px, length_um)
+    scratch = np.array([name == "scratch" for name in table["type"]], np.bool_)
+    extent = np.where(scratch, 1.0 - (1.0 - narrow) * (1.0 - long), half("diameter_um", diameter_px, size_um))
+    strength = np.abs(_values(table, "contrast"))
+    visible = np.nan_to_num(strength / (strength + contrast), nan=0.0)
+    zones = _words(table, "iec_zone")
     if "anatomy_zone" in table.columns:
-        twin = {"core": "A", "cladding": "B", "adhesive": "C", "ferrule": "D"}
-        anatomy = pl.col("anatomy_zone").replace_strict(twin, default="outside", return_dtype=pl.String)
-        zone = pl.when(has_um).then(zone).otherwise(anatomy)
-    weight = _weight(pl.col("type"), class_weights) * _weight(zone.fill_null("outside"), zone_weights)
-    score = 100.0 * weight * (0.7 * extent + 0.3 * half(numbers(table, "contrast").abs(), contrast))
-    return table.select(severity_score=score.clip(0.0, 100.0).round(2)).with_columns(
-        severity_level=pl.when(pl.col("severity_score") >= high_from)
-        .then(pl.lit("high"))
-        .when(pl.col("severity_score") >= medium_from)
-        .then(pl.lit("medium"))
-        .otherwise(pl.lit("low"))
+        anatomy = _words(table, "anatomy_zone")
+        zones = [
+            zone if known else _TWINS.get(name or "", "outside")
+            for zone, name, known in zip(zones, anatomy, has_um, strict=True)
+        ]
+    weight = _weights(_words(table, "type"), class_weights)
+    weight *= _weights([zone or "outside" for zone in zones], zone_weights)
+    score = np.round(np.clip(100.0 * weight * (0.7 * extent + 0.3 * visible), 0.0, 100.0), 2)
+    levels = np.where(score >= high_from, "high", np.where(score >= medium_from, "medium", "low"))
+    return pl.DataFrame(
+        {"severity_score": score, "severity_level": levels.tolist()},
+        schema={"severity_score": pl.Float64, "severity_level": pl.String},
     )
 
 
@@ -107,7 +111,24 @@ def numbers(table: pl.DataFrame, name: str) -> pl.Expr:
     return pl.col(name).cast(pl.Float64).fill_nan(None)
 
 
-def _weight(column: pl.Expr, weights: Mapping[str, float] | None) -> pl.Expr:
-    if not weights:
-        return pl.lit(1.0)
-    return column.replace_strict(dict(weights), default=1.0, return_dtype=pl.Float64)
+def _values(table: pl.DataFrame, name: str) -> Floats:
+    """Return a column as float64, NaN where null or where the table lacks it."""
+    if name not in table.columns:
+        return np.full(table.height, np.nan)
+    return np.asarray(table[name].cast(pl.Float64).to_numpy())
+
+
+def _words(table: pl.DataFrame, name: str) -> list[str | None]:
+    return table[name].to_list() if name in table.columns else [None] * table.height
+
+
+def _first(*choices: Floats) -> Floats:
+    """Return, for every row, the first value that is known."""
+    result = choices[0]
+    for other in choices[1:]:
+        result = np.where(np.isnan(result), other, result)
+    return result
+
+
+def _weights(names: Sequence[str | None], weights: Mapping[str, float] | None) -> Floats:
+    return np.array([(weights or {}).get(name or "", 1.0) for name in names], np.float64)
