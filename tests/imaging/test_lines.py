@@ -15,7 +15,7 @@ def noise(shape=(90, 110), seed=0):
 
 def all_sums(image, *, steep, rise):
     out = np.zeros((3, *image.shape), np.float32)
-    line_sums(image, steep, rise, out)
+    line_sums(image, image.shape, steep, rise, out)
     return out
 
 

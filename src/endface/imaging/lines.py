@@ -24,6 +24,8 @@ ANGLE_STEPS = 256
 """Orientations are told in steps of pi / ANGLE_STEPS, from +x towards +y."""
 _REACH = 16  # of the longest branch from its middle
 _TILE_PX = 128
+_TAIL_FROM = 2.0  # lower scores are no evidence, however they are distributed
+_THINNED = 3
 _SAMPLES = 500  # per zone: tells a robust standard deviation to 5 %
 
 
@@ -111,13 +113,15 @@ def line_evidence(
     dark_angle, bright_angle = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     looked_at = zone_map if where is None else np.where(where, zone_map, 0)
     _score(padded, side_px, looked_at, tilts, steps, gains, dark, dark_angle, bright, bright_angle)
-    dark, bright = tail.normal_score(dark), tail.normal_score(bright)
+    for score in (dark, bright):
+        far = score > _TAIL_FROM
+        score[far] = tail.normal_score(score[far])
     n_tests = int(np.count_nonzero(zone_map)) * N_ORIENTATIONS * len(LENGTHS_PX) * 2
     return LineEvidence(dark, bright, dark_angle, bright_angle, n_tests)
 
 
 def orientations() -> Iterator[tuple[bool, int]]:
-    """Yield all orientations, by angle, as (steep, rise): the slope to the x axis (y if steep) is rise / 8."""
+    """Yield all orientations, by angle, as (steep, rise): slope rise / 8 to the x axis (y if steep)."""
     for rise in range(8):
         yield False, rise
     for rise in range(8, -8, -1):
@@ -155,25 +159,35 @@ def _score(
     best = np.zeros((2, _TILE_PX, _TILE_PX), np.float32)
     for top in range(0, zones.shape[0], _TILE_PX):
         for left in range(0, zones.shape[1], _TILE_PX):
-            part = zones[top : top + _TILE_PX, left : left + _TILE_PX]
-            runs = _runs(part)
+            runs = _runs(zones[top : top + _TILE_PX, left : left + _TILE_PX])
             if len(runs) == 0:
                 continue
-            seen = padded[top : top + image.shape[0], left : left + image.shape[1]]
-            image[: seen.shape[0], : seen.shape[1]] = seen
+            # only the box around what is looked at
+            y0, x0 = top + runs[0, 0], left + runs[:, 1].min()
+            height, width = top + runs[-1, 0] + 1 - y0, left + runs[:, 2].max() - x0
+            runs[:, 0] -= y0 - top
+            runs[:, 1:3] -= x0 - left
+            shape = (height + 2 * pad, width + 2 * pad)
+            image[: shape[0], : shape[1]] = padded[y0 : y0 + shape[0], x0 : x0 + shape[1]]
             for k in range(len(tilts)):
                 steep, rise = tilts[k, 0] > 0, tilts[k, 1]
-                line_sums(image, steep, rise, sums)
-                best[:] = 0
+                line_sums(image, shape, steep, rise, sums)
+                best[:, :height] = 0
                 side_y, side_x = (0, side_px) if steep else (side_px, 0)
                 for length in range(3):
                     _respond(sums[length], pad, side_y, side_x, runs, gains[k, length], best)
-                _keep_better(runs, top, left, best[0], steps[k], dark, dark_angle)
-                _keep_better(runs, top, left, best[1], steps[k], bright, bright_angle)
+                _keep_better(runs, y0, x0, best[0], steps[k], dark, dark_angle)
+                _keep_better(runs, y0, x0, best[1], steps[k], bright, bright_angle)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def line_sums(image: NDArray[np.float32], steep: bool, rise: int, out: NDArray[np.float32]) -> None:
+def line_sums(
+    image: NDArray[np.float32],
+    shape: tuple[int, int],
+    steep: bool,
+    rise: int,
+    out: NDArray[np.float32],
+) -> None:
     """Sum an image along digital lines of one orientation, in place.
 
     A sum of 2 n pixels is the sum of n pixels before and of n pixels behind its middle. Whole numbers of rows
@@ -182,22 +196,30 @@ def line_sums(image: NDArray[np.float32], steep: bool, rise: int, out: NDArray[n
     Parameters
     ----------
     image : (H, W) float32 ndarray
+    shape : (int, int)
+        Rows and columns of `image` to look at, from the top left.
     out : (3, H, W) float32 ndarray
         Takes the sums over each of `LENGTHS_PX`, right from 16 pixels within the image.
     """
     low = rise // 2
-    _sum_eight(image, steep, rise, out[0])
+    _sum_eight(image, shape, steep, rise, out[0])
     if steep:
-        _add_halves(out[0], 8, -4, -low, 4, rise - low, out[1])
-        _add_halves(out[1], 16, -8, -rise, 8, rise, out[2])
+        _add_halves(shape, out[0], 8, -4, -low, 4, rise - low, out[1])
+        _add_halves(shape, out[1], 16, -8, -rise, 8, rise, out[2])
     else:
-        _add_halves(out[0], 8, -low, -4, rise - low, 4, out[1])
-        _add_halves(out[1], 16, -rise, -8, rise, 8, out[2])
+        _add_halves(shape, out[0], 8, -low, -4, rise - low, 4, out[1])
+        _add_halves(shape, out[1], 16, -rise, -8, rise, 8, out[2])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sum_eight(image: NDArray[np.float32], steep: bool, rise: int, out: NDArray[np.float32]) -> None:
-    height, width = image.shape
+def _sum_eight(
+    image: NDArray[np.float32],
+    shape: tuple[int, int],
+    steep: bool,
+    rise: int,
+    out: NDArray[np.float32],
+) -> None:
+    height, width = shape
     for y in range(4, height - 4):
         total = out[y, 4 : width - 4]
         total[:] = 0
@@ -211,6 +233,7 @@ def _sum_eight(image: NDArray[np.float32], steep: bool, rise: int, out: NDArray[
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_halves(
+    shape: tuple[int, int],
     half: NDArray[np.float32],
     inset: int,
     y0: int,
@@ -219,7 +242,7 @@ def _add_halves(
     x1: int,
     out: NDArray[np.float32],
 ) -> None:
-    height, width = half.shape
+    height, width = shape
     for y in range(inset, height - inset):
         total = out[y, inset : width - inset]
         first = half[y + y0, inset + x0 : width - inset + x0]
@@ -346,13 +369,15 @@ def _samples(
     zones: NDArray[np.uint8], exclude: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:
     # places to measure the noise at, spread evenly over each zone, and their zones
-    clean = zones if exclude is None else np.where(exclude, 0, zones)
-    flat = clean.ravel()
+    coarse = np.ascontiguousarray(zones[::_THINNED, ::_THINNED])
+    if exclude is not None:
+        coarse[exclude[::_THINNED, ::_THINNED]] = 0
+    flat = coarse.ravel()
     chosen = []
-    for zone in range(1, int(zones.max(initial=0)) + 1):
+    for zone in range(1, int(flat.max(initial=0)) + 1):
         inside = np.flatnonzero(flat == zone)
         # an odd stride walks over all columns
         chosen.append(inside[:: max(1, inside.size // _SAMPLES) | 1])
     places = np.concatenate(chosen) if chosen else np.zeros(0, np.intp)
-    rows, cols = np.unravel_index(places, zones.shape)
-    return rows, cols, flat[places].astype(np.uint8)
+    rows, cols = np.unravel_index(places, coarse.shape)
+    return rows * _THINNED, cols * _THINNED, flat[places].astype(np.uint8)
