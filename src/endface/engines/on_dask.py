@@ -204,6 +204,10 @@ class DaskEngine:
         for future in set(done) - answers.keys():
             with _noticing_loss():
                 error = future.exception()
+            if error is None:
+                # its answer died with the worker that held it and was made again meanwhile
+                flow.ended.put(future)
+                continue
             if not isinstance(error, KilledWorker):
                 raise _foreign(error)
             flow.suspects.extend(flow.under_way.pop(future))
@@ -307,11 +311,11 @@ def _use_one_thread() -> None:
     threadpool_limits(1)
 
 
-def _foreign(error: Any) -> Exception:
+def _foreign(error: BaseException) -> BaseException:
     """Return what to raise for an error that came from a worker."""
     if isinstance(error, ImportError):
         return SettingsError(
             f"a worker cannot import what it needs ({error})",
             hint="Install the same endface, with its extra `cluster`, on all machines.",
         )
-    return error if isinstance(error, Exception) else RuntimeError(str(error))
+    return error
