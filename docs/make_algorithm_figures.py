@@ -21,7 +21,7 @@ from endface.detection import detect_defects
 from endface.detection.structure import remove_structure
 from endface.imaging.acontrario import score_threshold
 from endface.imaging.background import concentric_background
-from endface.imaging.lines import line_evidence
+from endface.imaging.lines import ANGLE_STEPS, line_evidence
 from endface.imaging.noise import fit_tail, standardize
 from endface.imaging.tracing import confirm_line, contrast_noise, profile_contrast, trace_lines
 from endface.synthesis import render_of_set
@@ -177,16 +177,14 @@ def draw_lines(out: Path) -> None:
     box = fibre_box(zones)
     evidence = line_evidence(z)
     high = score_threshold(n_tests=evidence.n_tests, epsilon=0.05)
-    traced = trace_lines(
-        evidence.dark, evidence.dark_angle, n_orientations=evidence.n_orientations, high=high, low=0.55 * high
-    )
+    traced = trace_lines(evidence.dark, evidence.dark_angle, high=high, low=0.55 * high)
     noise = contrast_noise(z, np.ones(z.shape, np.uint8), side_px=3.0)
     figure, axes = panels(4, height=3.6)
     show(axes[0], z[box], "1  difference in units of noise", limit=5)
     axes[1].imshow(np.minimum(evidence.dark, 12)[box], cmap="magma")
     show_title(axes[1], "2  best dark line through each pixel")
     on = evidence.dark >= 0.55 * high
-    angle = np.where(on, evidence.dark_angle * (180 / evidence.n_orientations), np.nan)
+    angle = np.where(on, evidence.dark_angle * (180 / ANGLE_STEPS), np.nan)
     axes[2].imshow(angle[box], cmap="twilight", vmin=0, vmax=180, interpolation="nearest")
     show_title(axes[2], "3  its direction")
     show(axes[3], z[box], "4  traced (yellow), confirmed (black)", limit=8)
@@ -205,9 +203,7 @@ def draw_profile(out: Path) -> None:
     z, _ = in_units_of_noise(1)
     evidence = line_evidence(z)
     high = score_threshold(n_tests=evidence.n_tests, epsilon=0.05)
-    line = trace_lines(
-        evidence.dark, evidence.dark_angle, n_orientations=evidence.n_orientations, high=high, low=0.55 * high
-    )[0]
+    line = trace_lines(evidence.dark, evidence.dark_angle, high=high, low=0.55 * high)[0]
     noise = contrast_noise(z, np.ones(z.shape, np.uint8), side_px=3.0)
     kept = confirm_line(line, z, polarity=-1, noise=noise, side_px=3.0, high=high)
     contrast = -profile_contrast(z, line.points, side_px=3.0)
