@@ -42,6 +42,7 @@ from endface.store import (
     RunFolder,
     forget_batch,
     is_finished,
+    pack_pixels,
     read_json,
     read_png,
     read_record,
@@ -153,6 +154,7 @@ def analyse_file(task: AnalyseTask) -> Outcome:
                 zones=zones_to_record(zones),
                 zone_rows=measures.zones.to_dicts(),
                 defects=measures.defects,
+                pixels=pack_pixels(defects, width_px=zones.shape[1]),
             ),
         )
         # while the pixels are at hand: most defects keep the name they would get alone

@@ -7,29 +7,30 @@ any single image. Finds that coincide more often than chance would have it show 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from endface.annotation import Zones
+from endface.batch.finds import COARSE, Finds, read_finds
 from endface.config import fingerprint
 from endface.detection.structure import remove_structure
 from endface.drawing import instance_boxes
-from endface.errors import FormatError
+from endface.imaging.ellipse import Ellipse
 from endface.imaging.fixed_pattern import FixedMarks, PatternSum, coincidence_scores, find_fixed_marks
 from endface.stages import Outcome, Stage, guarded
 from endface.store import (
     Record,
     RunFolder,
     raw_mask,
+    read_content,
     read_json,
     read_png,
-    read_record,
     write_gray,
     write_json,
     zones_from_record,
@@ -43,11 +44,14 @@ BLOCK = 512
 _SAMPLE = 63
 _GROUPS = 9
 _GROW_PX = 2
+# larger frames are studied in blocks of pixels
+_FINE_PX = 400_000
 # share of the groups of images that must show a mark
 _LASTING = 0.75
 # a find this much stronger than the mark under it is a thing of its own
 _STRONGER = 2.5
 
+_Hit = tuple[str, int, int, float]
 Cause = Literal["hot or dead pixel", "dust on the optics", "seam of the sensor"]
 
 
@@ -142,11 +146,12 @@ def study_optics(task: OpticsTask) -> Outcome:
         if path.is_file() and path.with_suffix(".png").is_file() and read_json(path).get("key") == key:
             return Outcome(reused=True)
         path.unlink(missing_ok=True)
-        study = _study(task)
+        finds = {name: read_finds(task.folder, name) for name, *_ in task.members}
+        study = _study(task, finds)
         shown = np.clip(128 + 16 * study.pattern, 0, 255).astype(np.uint8)
-        write_gray(path.with_suffix(".png"), shown)
-        marks, finds = _match(task, study)
-        content = {"key": key, "marks": [asdict(m) for m in marks], "finds": [asdict(f) for f in finds]}
+        write_gray(path.with_suffix(".png"), _enlarged(shown, study.step, study.seen.shape))
+        marks, found = _match(task, study, finds)
+        content = {"key": key, "marks": [asdict(m) for m in marks], "finds": [asdict(f) for f in found]}
         write_json(path, content)
         return Outcome()
 
@@ -162,94 +167,152 @@ def read_optics(folder: RunFolder, blocks: Sequence[str]) -> tuple[list[Mark], l
 
 @dataclass(frozen=True, eq=False)
 class _Study:
-    """What the images of a block add up to: the fixed pattern, where finds coincide, who could tell."""
+    """What the images of a block add up to: the fixed pattern, where finds coincide, who could tell.
 
+    `pattern` and `marks` are in blocks of `step` x `step` pixels, the others in pixels.
+    """
+
+    step: int
     pattern: NDArray[np.float32]
     marks: FixedMarks
     coincident: NDArray[np.bool_]
-    seen: NDArray[np.int64]
+    seen: NDArray[np.int32]
     sigma: float
 
 
-def _study(task: OpticsTask) -> _Study:
+def _study(task: OpticsTask, finds: Mapping[str, Finds]) -> _Study:
     """Add up the finds of one image of every face, and the residuals of an even sample of them."""
     firsts = list({face: name for name, _, face in reversed(task.members)}.values())[::-1]
-    sample = set(np.linspace(0, len(firsts) - 1, min(len(firsts), _SAMPLE)).round().astype(int).tolist())
-    shape = read_png(task.folder.image(firsts[0])).shape
-    n_groups = min(len(firsts), _GROUPS)
-    total = PatternSum(shape, n_groups=n_groups)
-    counts, seen = np.zeros((2, *shape), np.int64), np.zeros(shape, np.int64)
-    covered, n_finds, sigmas = 0.0, 0, []
-    for number, name in enumerate(firsts):
-        zones, table, instances = _finds(task.folder, name)
-        able = _able(zones)
-        seen += able
-        bright = np.zeros(int(instances.max(initial=0)) + 1, bool)
-        bright[table["instance"].to_numpy()] = (table["polarity"].fill_null(0) > 0).to_numpy()
-        for side, chosen in enumerate(((instances > 0) & ~bright[instances], bright[instances])):
-            counts[side] += cv2.dilate(chosen.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & able
-        covered += np.count_nonzero(instances) / instances.size / len(firsts)
-        n_finds += table.height
-        if number in sample:
-            residual = remove_structure(read_png(task.folder.image(name)), zones)
-            sigma = residual.noise(residual.gray)[0]
-            sigmas.append(float(np.median(sigma)))
-            group = number * n_groups // len(firsts)
-            total.add(residual.gray / sigma, residual.mask & able, group=group)
+    shape = finds[firsts[0]].shape
+    seen = np.zeros(finds[firsts[0]].coarse_map().shape, np.int32)
+    # a pixel more on every side, so that what is grown by one needs no look at the edges
+    counts = np.zeros((2, shape[0] + 2, shape[1] + 2), np.int32)
+    covered, n_finds = 0.0, 0
+    for name in firsts:
+        own = finds[name]
+        seen += own.coarse_map()
+        numbers, places = own.pixels()
+        bright = np.isin(numbers, own.instances[own.bright])
+        for count, chosen in zip(counts, (~bright, bright), strict=True):
+            _count(count, own, places[chosen])
+        covered += places.size / (shape[0] * shape[1]) / len(firsts)
+        n_finds += own.instances.size
+    seen = _enlarged(seen, COARSE, shape)
     least = math.log10(max(n_finds, 1) / EPSILON)
-    scores = [coincidence_scores(count, seen, share=covered, reach_px=24.0) for count in counts]
+    scores = [coincidence_scores(count[1:-1, 1:-1], seen, share=covered, reach_px=24.0) for count in counts]
+    step = max(1, round(math.sqrt(shape[0] * shape[1] / _FINE_PX)))
+    total, sigma = _residuals(task.folder, firsts, step=step)
     pattern = total.pattern()
     marks = find_fixed_marks(pattern, total.groups, epsilon=EPSILON)
     lasting = total.agreement(marks.labels) >= _LASTING
     return _Study(
+        step=step,
         pattern=pattern,
         marks=replace(marks, labels=np.where(lasting[marks.labels], marks.labels, 0)),
         coincident=np.maximum(*scores) > least,
         seen=seen,
-        sigma=float(np.median(sigmas)),
+        sigma=sigma,
     )
 
 
-def _finds(folder: RunFolder, image_id: str) -> tuple[Zones, pl.DataFrame, NDArray[np.uint16]]:
-    """Return what was found in one image, before anything was taken out."""
-    record = read_record(folder, image_id)
-    if record is None:
-        raise FormatError(f"{folder.record(image_id)}: damaged meanwhile", hint="Run again.")
-    zones = zones_from_record(record.zones, read_png(raw_mask(folder, image_id, "zones")))
-    return zones, record.defects, read_png(raw_mask(folder, image_id, "instances"))
+def _count(count: NDArray[np.int32], finds: Finds, places: NDArray[np.int32]) -> None:
+    """Count the pixels of finds and their neighbours, each once, where they can tell; `count` is padded."""
+    width = count.shape[1]
+    rows, cols = np.divmod(places, finds.shape[1])
+    centre = (rows + 1) * width + cols + 1
+    steps = np.array([row * width + col for row in (-1, 0, 1) for col in (-1, 0, 1)])
+    near = np.unique(centre[:, None] + steps)
+    rows, cols = np.divmod(near, width)
+    able = finds.can_tell((rows - 1) * finds.shape[1] + cols - 1)
+    count.ravel()[near[able]] += 1
 
 
-def _able(zones: Zones) -> NDArray[np.bool_]:
+def _residuals(folder: RunFolder, names: Sequence[str], *, step: int) -> tuple[PatternSum, float]:
+    """Add up the residuals of an even sample of images, in units of their noise, and return that noise.
+
+    Means of `step` x `step` pixels are as good as pixels for marks of some size, and much sooner made.
+    """
+    sample = np.linspace(0, len(names) - 1, min(len(names), _SAMPLE)).round().astype(int)
+    n_groups = min(len(names), _GROUPS)
+    total: PatternSum | None = None
+    sigmas = []
+    for number in sample.tolist():
+        image, zones = _reduced(folder, names[number], step)
+        residual = remove_structure(image, zones)
+        sigma = residual.noise(residual.gray)[0]
+        sigmas.append(float(np.median(sigma[::4, ::4])))
+        total = total or PatternSum(image.shape, n_groups=n_groups)
+        able = residual.mask & _able(zones, step)
+        total.add(residual.gray / sigma, able, group=number * n_groups // len(names))
+    assert total is not None  # there are several faces
+    return total, float(np.median(sigmas))
+
+
+def _reduced(folder: RunFolder, image_id: str, step: int) -> tuple[NDArray[np.float32], Zones]:
+    """Return an image as found, and its zones, in means of `step` x `step` pixels."""
+    zones = zones_from_record(
+        read_content(folder, image_id)["zones"], read_png(raw_mask(folder, image_id, "zones"))
+    )
+    image = read_png(folder.image(image_id)).astype(np.float32)
+    height, width = (size // step for size in image.shape)
+    anatomy = np.ascontiguousarray(zones.anatomy[step // 2 :: step, step // 2 :: step][:height, :width])
+    if step > 1:
+        whole = image[: height * step, : width * step]
+        image = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+    cladding, core = (
+        ellipse
+        and Ellipse(
+            (ellipse.cx_px + 0.5) / step - 0.5,
+            (ellipse.cy_px + 0.5) / step - 0.5,
+            ellipse.rx_px / step,
+            ellipse.ry_px / step,
+        )
+        for ellipse in (zones.cladding, zones.core)
+    )
+    return image, replace(zones, anatomy=anatomy, valid=anatomy != 0, cladding=cladding, core=core)
+
+
+def _able(zones: Zones, step: int) -> NDArray[np.bool_]:
     """Mark the pixels that can tell: along rim and core a fibre that stays in place looks like a mark."""
     able = zones.valid.copy()
     for ellipse in (zones.cladding, zones.core):
         if ellipse is not None:
-            band_px = max(4.0, 0.05 * ellipse.radius_px)
+            band_px = max(4.0 / step, 0.05 * ellipse.radius_px)
             able &= np.abs(ellipse.radius_map(zones.shape) - 1) * ellipse.radius_px > band_px
     return able
 
 
-def _match(task: OpticsTask, study: _Study) -> tuple[list[Mark], list[OpticsFind]]:
+def _enlarged(values: NDArray[Any], step: int, shape: tuple[int, int]) -> NDArray[Any]:
+    """Return an image (H, W) of which every value stands for `step` x `step` pixels; the rest is 0."""
+    result = np.zeros(shape, values.dtype)
+    large = values.repeat(step, axis=0).repeat(step, axis=1)[: shape[0], : shape[1]]
+    result[: large.shape[0], : large.shape[1]] = large
+    return result
+
+
+def _match(
+    task: OpticsTask, study: _Study, finds: Mapping[str, Finds]
+) -> tuple[list[Mark], list[OpticsFind]]:
     """Return the marks, and which finds of which images they are."""
     labels, causes = _number(study)
-    level = np.abs(study.pattern) * study.sigma
-    n = int(labels.max(initial=0))
-    size = np.maximum(np.bincount(labels.ravel(), minlength=n + 1), 1)
-    mean = np.bincount(labels.ravel(), (study.pattern * study.sigma).ravel(), minlength=n + 1) / size
-    reach = np.bincount(labels.ravel(), level.ravel(), minlength=n + 1) / size
+    pattern = _enlarged(study.pattern, study.step, labels.shape)[labels > 0] * study.sigma
+    inside, n = labels[labels > 0], int(labels.max(initial=0))
+    size = np.maximum(np.bincount(inside, minlength=n + 1), 1)
+    mean = np.bincount(inside, pattern, minlength=n + 1) / size
+    reach = np.bincount(inside, np.abs(pattern), minlength=n + 1) / size
     grown = cv2.dilate(labels.astype(np.float32), np.ones((2 * _GROW_PX + 1,) * 2)).astype(np.int32)
-    hits = [hit for name, *_ in task.members for hit in _overlaps(task.folder, name, grown)]
-    for mark in range(1, n + 1):
-        strengths = [abs(strength) for *_, number, strength in hits if number == mark]
+    hits = [hit for name, *_ in task.members for hit in _overlaps(name, finds[name], grown)]
+    for mark, strengths in _by_mark(hits).items():
         # few finds on a mark may be things of their own
         if len(strengths) >= 3:
-            reach[mark] = max(reach[mark], float(np.median(strengths)))
+            reach[mark] = max(reach[mark], float(np.median(np.abs(strengths))))
     kept = [hit for hit in hits if abs(hit[3]) <= _STRONGER * reach[hit[2]]]
-    finds = [OpticsFind(name, instance, task.image, mark, causes[mark]) for name, instance, mark, _ in kept]
-    boxes = instance_boxes(labels.astype(np.uint16))
+    found = [OpticsFind(name, instance, task.image, mark, causes[mark]) for name, instance, mark, _ in kept]
+    seen_in = Counter(mark for _, mark in {(name, mark) for name, _, mark, _ in kept})
+    strengths_of = _by_mark(kept)
     marks = []
-    for mark, (rows, cols) in boxes.items():
-        strengths = [strength for *_, number, strength in kept if number == mark]
+    for mark, (rows, cols) in instance_boxes(labels.astype(np.uint16)).items():
+        contrast = float(np.median(strengths_of[mark])) if mark in strengths_of else float(mean[mark])
         marks.append(
             Mark(
                 scope=task.image,
@@ -261,39 +324,54 @@ def _match(task: OpticsTask, study: _Study) -> tuple[list[Mark], list[OpticsFind
                 height_px=rows.stop - rows.start,
                 area_px=int(size[mark]),
                 n_images=int(study.seen[rows, cols].max()),
-                n_seen_in=len({name for name, _, number, _ in kept if number == mark}),
-                contrast_gray=round(float(np.median(strengths)) if strengths else float(mean[mark]), 3),
+                n_seen_in=seen_in[mark],
+                contrast_gray=round(contrast, 3),
             )
         )
-    return marks, finds
+    return marks, found
+
+
+def _by_mark(hits: Sequence[_Hit]) -> dict[int, list[float]]:
+    """Return the contrasts of the finds on each mark."""
+    strengths: dict[int, list[float]] = {}
+    for _, _, mark, contrast in hits:
+        strengths.setdefault(mark, []).append(contrast)
+    return strengths
 
 
 def _number(study: _Study) -> tuple[NDArray[np.int32], dict[int, Cause]]:
     """Return a map of the marks of either evidence, touching ones as one, seams last; and their causes."""
-    spots = ((study.marks.labels > 0) | study.coincident).astype(np.uint8)
-    n, numbered = cv2.connectedComponents(spots, connectivity=8)
+    shape, step = study.coincident.shape, study.step
+    lasting = _enlarged(study.marks.labels > 0, step, shape)
+    n, numbered = cv2.connectedComponents((lasting | study.coincident).astype(np.uint8), connectivity=8)
     labels: NDArray[np.int32] = np.asarray(numbered, np.int32)
     causes: dict[int, Cause] = {}
-    for mark, box in instance_boxes(labels.astype(np.uint16)).items():
-        values = np.abs(study.pattern[box]) * (labels[box] == mark)
-        single = np.count_nonzero(values >= 0.5 * max(float(values.max()), 1e-6)) <= 2
+    most = 2 if step == 1 else 1
+    for mark, (rows, cols) in instance_boxes(labels.astype(np.uint16)).items():
+        coarse = tuple(slice(side.start // step, -(-side.stop // step)) for side in (rows, cols))
+        values = np.abs(study.pattern[coarse])
+        own = labels[::step, ::step][coarse][: values.shape[0], : values.shape[1]] == mark
+        values = values[: own.shape[0], : own.shape[1]] * own
+        single = np.count_nonzero(values >= 0.5 * max(float(values.max(initial=0)), 1e-6)) <= most
         causes[mark] = "hot or dead pixel" if single else "dust on the optics"
     for number, (side, place, _) in enumerate(study.marks.seams, start=n):
-        line = labels[place] if side == "row" else labels[:, place]
-        line[line == 0] = number
+        lines = slice(place * step, (place + 1) * step)
+        seam = labels[lines] if side == "row" else labels[:, lines]
+        seam[seam == 0] = number
         causes[number] = "seam of the sensor"
     return labels, causes
 
 
-def _overlaps(
-    folder: RunFolder, image_id: str, grown: NDArray[np.int32]
-) -> Iterator[tuple[str, int, int, float]]:
+def _overlaps(image_id: str, finds: Finds, grown: NDArray[np.int32]) -> Iterator[_Hit]:
     """Yield (image_id, instance, mark, contrast) of every find that lies mostly on one mark."""
-    _, table, instances = _finds(folder, image_id)
-    boxes = instance_boxes(instances)
-    for instance, contrast in table.select("instance", "contrast_gray").iter_rows():
-        under = grown[boxes[instance]][instances[boxes[instance]] == instance]
-        counts = np.bincount(under)
-        counts[0] = 0
-        if 2 * counts.max() >= under.size:
-            yield image_id, instance, int(counts.argmax()), float(contrast or 0.0)
+    numbers, places = finds.pixels()
+    under = grown.ravel()[places]
+    sizes = np.bincount(numbers)
+    pairs, counts = np.unique(np.stack([numbers[under > 0], under[under > 0]]), axis=1, return_counts=True)
+    contrast = dict(zip(finds.instances.tolist(), finds.contrast.tolist(), strict=True))
+    best: dict[int, tuple[int, int]] = {}
+    for (instance, mark), count in zip(pairs.T.tolist(), counts.tolist(), strict=True):
+        if 2 * count >= sizes[instance] and count > best.get(instance, (0, 0))[0]:
+            best[instance] = (count, mark)
+    for instance, (_, mark) in best.items():
+        yield image_id, instance, mark, contrast[instance]

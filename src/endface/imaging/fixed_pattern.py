@@ -181,7 +181,7 @@ def _seams(
 
 
 def coincidence_scores(
-    counts: NDArray[np.int64], seen: NDArray[np.int64], *, share: float, reach_px: float
+    counts: NDArray[np.integer], seen: NDArray[np.integer], *, share: float, reach_px: float
 ) -> NDArray[np.float64]:
     """Return -log10 of the chance that as many images have a find at a pixel as have one.
 
@@ -215,10 +215,22 @@ def coincidence_scores(
     rows, cols = np.nonzero(counts >= 2)
     if not rows.size:
         return scores
-    near = cv2.GaussianBlur(np.minimum(counts, 1).astype(np.float32), (0, 0), reach_px)
-    images = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), reach_px)
-    local = np.maximum(near / np.maximum(images, 1), share)[rows, cols]
+    near = _smooth_at(np.minimum(counts, 1), rows, cols, reach_px)
+    images = _smooth_at(seen, rows, cols, reach_px)
+    local = np.maximum(near / np.maximum(images, 1), share)
     n = np.maximum(seen[rows, cols], counts[rows, cols])
     tail = bdtrc(counts[rows, cols] - 1.0, n, np.minimum(local, 1))
     scores[rows, cols] = -np.log10(np.maximum(tail, 1e-300))
     return scores
+
+
+def _smooth_at(
+    values: NDArray[np.integer], rows: NDArray[np.int64], cols: NDArray[np.int64], sigma_px: float
+) -> NDArray[np.float32]:
+    """Return a map (H, W) at some places, smoothed; in coarse steps, as the smoothing is far coarser."""
+    step = max(1, int(sigma_px / 6))
+    size = [max(side // step, 1) for side in values.shape]
+    small = cv2.resize(values.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+    smooth = cv2.GaussianBlur(small, (0, 0), sigma_px / step)
+    places = [np.minimum(k // step, side - 1) for k, side in zip((rows, cols), size, strict=True)]
+    return np.asarray(smooth[places[0], places[1]])

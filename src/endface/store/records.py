@@ -37,6 +37,8 @@ class Record:
         Rows of the zone table.
     defects : polars.DataFrame
         Rows of the defect table.
+    pixels : str
+        Where the defects lie, from `pack_pixels`.
     """
 
     image: str
@@ -47,35 +49,45 @@ class Record:
     zones: dict[str, Any]
     zone_rows: list[dict[str, Any]]
     defects: pl.DataFrame = field(repr=False)
+    pixels: str = ""
 
 
 def write_record(folder: RunFolder, record: Record) -> None:
     """Write the record of a finished image, after all of its other files."""
     columns = [[column.name, str(column.dtype), column.to_list()] for column in record.defects]
-    content = _without_nan(vars(record) | {"defects": columns})
-    # no indentation, and so the compiled encoder
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    content = vars(record) | {"defects": columns}
+    try:
+        text = _as_text(content)
+    except ValueError:  # a number that is not known
+        text = _as_text(_without_nan(content))
     write_bytes(folder.record(record.image_id), text.encode())
 
 
 def read_record(folder: RunFolder, image_id: str) -> Record | None:
     """Return the record of an image, or None where the image is not finished."""
-    path = folder.record(image_id)
+    content = read_content(folder, image_id)
     try:
-        content = json.loads(read_bytes(path))
         columns = [pl.Series(name, values, getattr(pl, kind)) for name, kind, values in content["defects"]]
         return Record(**content | {"defects": pl.DataFrame(columns)})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError):
+    except (ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError):
         return None
+
+
+def read_content(folder: RunFolder, image_id: str) -> dict[str, Any]:
+    """Return a record as it is stored, defects as [name, type, values] by column; empty where there is none.
+
+    For those who need little of it: tables take three times as long.
+    """
+    try:
+        content: dict[str, Any] = json.loads(read_bytes(folder.record(image_id)))
+        return content
+    except (OSError, ValueError):
+        return {}
 
 
 def is_finished(folder: RunFolder, image_id: str, key: str) -> bool:
     """Return whether an image is done with this key and all its files are there."""
-    path = folder.record(image_id)
-    try:
-        if json.loads(read_bytes(path))["key"] != key:
-            return False
-    except (OSError, ValueError, KeyError, TypeError):
+    if read_content(folder, image_id).get("key") != key:
         return False
     files = [folder.image(image_id), *(folder.mask(image_id, kind) for kind in ("zones", "iec", "instances"))]
     return are_files(files)
@@ -135,6 +147,17 @@ def zones_from_record(record: Mapping[str, Any], anatomy: NDArray[np.uint8]) -> 
         confidence=record["confidence"],
         rings_px=tuple(record["rings_px"]),
         flags=tuple(record["flags"]),
+    )
+
+
+def _as_text(content: Mapping[str, Any]) -> str:
+    # no indentation, and so the compiled encoder
+    return json.dumps(
+        content,
+        ensure_ascii=False,
+        allow_nan=False,
+        separators=(",", ":"),
+        default=lambda value: value.item(),
     )
 
 
