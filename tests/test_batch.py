@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endface import pipeline
+from endface.batch.brief import Brief
 from endface.batch.pitch import pitch_doubts
 from endface.config import load_settings
 from endface.faces import chart_from, chart_of, likely_pairs, same_face
@@ -109,9 +110,8 @@ def test_more_coincidences_are_surer_and_crowds_less_sure() -> None:
 # ── the pitch of a scope ────────────────────────────────────────────────────────────────────────────────────
 
 
-def pitches(values: list[float]) -> list[dict[str, object]]:
-    row = {"width_px": 640, "height_px": 480, "calibration": "cladding"}
-    return [row | {"um_per_px_x": value, "um_per_px_y": 0.9 * value} for value in values]
+def pitches(values: list[float]) -> list[Brief]:
+    return [Brief("", "", "", True, "", 640, 480, "cladding", value, 0.9 * value) for value in values]
 
 
 @given(st.floats(0.2, 2.0), st.integers(5, 12))

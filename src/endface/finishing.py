@@ -18,7 +18,6 @@ from endface.datasets import arrays, combined_masks, labels_folder
 from endface.drawing import DrawTask, drawn_files
 from endface.foreman import Foreman
 from endface.inputs import InputImage
-from endface.journal import Journal
 from endface.judging import Judgement, judge
 from endface.manifest import analysis_basis, manifest
 from endface.places import remove_tree
@@ -55,7 +54,7 @@ class RunSummary:
 def finish(
     folder: RunFolder,
     images: Sequence[InputImage],
-    done: Sequence[str],
+    done: Sequence[InputImage],
     outcomes: dict[str, Outcome],
     resolved: Resolved,
     foreman: Foreman,
@@ -65,8 +64,7 @@ def finish(
     # finds do not depend on the profile, so what they say of the optics outlives a new one
     auto = settings.model_copy(update={"grading": settings.grading.model_copy(update={"profile": "auto"})})
     with foreman.timed("batch"):
-        records = Journal(folder, done)
-        known = learn(folder, records, settings, foreman.carry_out, basis=analysis_basis(auto))
+        known = learn(folder, done, settings, foreman.carry_out, basis=analysis_basis(auto))
     with TemporaryDirectory() as scratch:
         with foreman.timed("judge"):
             judgement = judge(known.records, settings, scratch=Path(scratch))

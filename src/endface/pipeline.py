@@ -144,12 +144,12 @@ def run(
     folder.manifest.unlink(missing_ok=True)
 
     basis = analysis_basis(resolved.settings)
-    tasks = {image.image_id: AnalyseTask(image, folder, resolved.settings, basis) for image in images}
+    tasks = ((image.image_id, AnalyseTask(image, folder, resolved.settings, basis)) for image in images)
     with hire(
         jobs, len(images), progress, engine_name=engine, scheduler=scheduler, alike=likeness
     ) as foreman:
-        analysed = foreman.carry_out("analyse", analyse_file, tasks)
-        done = [image.image_id for image in images if analysed[image.image_id].failure is None]
+        analysed = foreman.carry_out("analyse", analyse_file, tasks, n=len(images))
+        done = [image for image in images if analysed[image.image_id].failure is None]
         summary = finish(folder, images, done, analysed, resolved, foreman)
     return replace(summary, folder=place(out))
 
@@ -202,7 +202,7 @@ def regrade(
     }
     with hire(jobs, len(images), progress) as foreman:
         outcomes |= foreman.carry_out("grade", rezone_image, tasks)
-        done = [image.image_id for image in ready if outcomes[image.image_id].failure is None]
+        done = [image for image in ready if outcomes[image.image_id].failure is None]
         return finish(folder, images, done, outcomes, resolved, foreman)
 
 

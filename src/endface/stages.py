@@ -176,7 +176,7 @@ def draw_image(task: DrawTask) -> Outcome:
         record = read_json(settled if settled.is_file() else folder.record(image_id))
         note = read_note(folder.drawn(image_id))
         if note[0] == drawing_key(task, record["key"]) and are_files(drawn_files(task)):
-            return Outcome(record["digest"], reused=True)
+            return Outcome(reused=True)
         pixels = Pixels(
             read_png(folder.image(image_id)),
             zones_from_record(record["zones"], read_png(folder.mask(image_id, "zones"))),
@@ -188,7 +188,7 @@ def draw_image(task: DrawTask) -> Outcome:
         for name in note[1:]:
             if str(folder.root / name) not in kept:
                 (folder.root / name).unlink(missing_ok=True)
-        return Outcome(record["digest"])
+        return Outcome()
 
     return guarded(work, task.image, stage)
 
@@ -278,7 +278,7 @@ def guarded(work: Callable[[], Outcome], image: str, stage: Stage) -> Outcome:
 def _keep_freed_memory() -> None:
     """Let this process keep the memory of freed arrays for the next ones.
 
-    The C library of Linux hands large blocks back at once; having them zeroed again for every image costs half
+    The C library of Linux hands large blocks back at once; having them zeroed for every image costs half
     the time of steps that do little more than touch memory. Elsewhere nothing happens.
     """
     try:

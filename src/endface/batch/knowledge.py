@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 
 import polars as pl
 
+from endface.batch.brief import Brief, read_brief
 from endface.batch.optics import Mark, OpticsFind, OpticsTask, optics_tasks, read_optics, study_optics
 from endface.batch.pitch import PitchDoubt, pitch_doubts
 from endface.batch.same_face import group_faces
 from endface.batch.settle import Correction, SettleTask, settle_image, settled_record
 from endface.config import Settings
 from endface.errors import FormatError
+from endface.inputs import InputImage
 from endface.places import read_all
 from endface.schema import FACE_COLUMNS, OPTICS_FIND_COLUMNS, OPTICS_MARK_COLUMNS, conform
 from endface.stages import Failure, Outcome
@@ -70,21 +73,21 @@ class Knowledge:
 
 
 def learn(
-    folder: RunFolder, own: Iterable[Record], settings: Settings, carry_out: CarryOut, *, basis: str
+    folder: RunFolder, images: Iterable[InputImage], settings: Settings, carry_out: CarryOut, *, basis: str
 ) -> Knowledge:
     """Find out what the images of a run tell together, and settle each image accordingly.
 
     Parameters
     ----------
-    own : iterable of Record
-        What each image alone told; gone through once, and only the rows of the image table are kept.
+    images : iterable of InputImage
+        Finished images. A few words of what each alone told are kept, nothing else.
     carry_out : callable
         Has tasks done: stage, function, tasks by name -> outcomes by name.
     basis : str
         Hash of what finds depend on besides the images: what is known of the optics is taken over with it.
     """
     chosen = settings.batch
-    records = [replace(record, defects=pl.DataFrame(), zones={}, zone_rows=[]) for record in own]
+    records = list(read_all(partial(read_brief, folder), images, root=folder.root))
     groups = group_faces(folder, records) if chosen.same_face else [0] * len(records)
     tasks: dict[str, OpticsTask] = {}
     if chosen.optics_dirt:
@@ -93,18 +96,18 @@ def learn(
     failures = {name: outcome.failure for name, outcome in studied.items() if outcome.failure}
     blocks = [name for name in tasks if name not in failures]
     marks, finds = read_optics(folder, blocks)
-    doubts = pitch_doubts([record.row for record in records], cladding_um=settings.calibration.cladding_um)
+    doubts = pitch_doubts(records, cladding_um=settings.calibration.cladding_um)
     corrections = _corrections(records, finds, doubts if chosen.check_pitch else {}, settings)
-    settle = {
-        record.image_id: SettleTask(record.image, record.image_id, folder, settings, correction)
-        for record, correction in zip(records, corrections, strict=True)
-        if correction or batch_files(folder, record.image_id)
-    }
+    settle = {}
+    for record in records:
+        correction = corrections.get(record.image_id, Correction())
+        if correction or batch_files(folder, record.image_id):
+            settle[record.image_id] = SettleTask(record.image, record.image_id, folder, settings, correction)
     outcomes = carry_out("settle", settle_image, settle)
     failures |= {name: outcome.failure for name, outcome in outcomes.items() if outcome.failure}
     said = {
-        record.image_id: (group, len(correction.left_out))
-        for record, correction, group in zip(records, corrections, groups, strict=True)
+        record.image_id: (group, len(corrections.get(record.image_id, Correction()).left_out))
+        for record, group in zip(records, groups, strict=True)
         if record.image_id not in failures
     }
     files = [folder.optics(name) for name in blocks]
@@ -114,7 +117,7 @@ def learn(
     return Knowledge(SettledRecords(folder, said), files, failures)
 
 
-def _face_numbers(records: Sequence[Record], groups: Sequence[int]) -> list[int]:
+def _face_numbers(records: Sequence[Brief], groups: Sequence[int]) -> list[int]:
     """Return the number of the face of each image: one for pictures of one group or of the same bytes."""
     names = [
         f"group {group}" if group else record.digest for record, group in zip(records, groups, strict=True)
@@ -124,21 +127,20 @@ def _face_numbers(records: Sequence[Record], groups: Sequence[int]) -> list[int]
 
 
 def _corrections(
-    records: Sequence[Record],
+    records: Sequence[Brief],
     finds: Sequence[OpticsFind],
     doubts: Mapping[int, PitchDoubt],
     settings: Settings,
-) -> list[Correction]:
+) -> dict[str, Correction]:
+    """Return what is to be corrected, by image_id."""
     left_out: dict[str, list[int]] = {}
     for find in finds:
         left_out.setdefault(find.image_id, []).append(find.instance)
-    corrections = []
-    for place, record in enumerate(records):
-        mine = Correction(left_out=tuple(left_out.get(record.image_id, ())))
-        doubt = doubts.get(place)
-        if doubt is not None:
-            mine = _with_doubt(mine, doubt, correct=settings.batch.correct_pitch)
-        corrections.append(mine)
+    corrections = {name: Correction(left_out=tuple(numbers)) for name, numbers in left_out.items()}
+    for place, doubt in doubts.items():
+        name = records[place].image_id
+        mine = corrections.get(name, Correction())
+        corrections[name] = _with_doubt(mine, doubt, correct=settings.batch.correct_pitch)
     return corrections
 
 
@@ -156,7 +158,7 @@ def _with_doubt(correction: Correction, doubt: PitchDoubt, *, correct: bool) -> 
 
 def _write_tables(
     folder: RunFolder,
-    records: Sequence[Record],
+    records: Sequence[Brief],
     marks: Sequence[Mark],
     finds: Sequence[OpticsFind],
     groups: Sequence[int],

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.annotation import Zones
+from endface.batch.brief import Brief
 from endface.batch.finds import COARSE, Finds, read_finds
 from endface.config import fingerprint
 from endface.detection.structure import remove_structure
@@ -25,7 +26,6 @@ from endface.imaging.ellipse import Ellipse
 from endface.imaging.fixed_pattern import FixedMarks, PatternSum, coincidence_scores, find_fixed_marks
 from endface.stages import Outcome, Stage, guarded
 from endface.store import (
-    Record,
     RunFolder,
     raw_mask,
     read_content,
@@ -116,14 +116,14 @@ class OpticsTask:
 
 
 def optics_tasks(
-    records: Sequence[Record], faces: Sequence[int], folder: RunFolder, *, basis: str
+    records: Sequence[Brief], faces: Sequence[int], folder: RunFolder, *, basis: str
 ) -> dict[str, OpticsTask]:
     """Return a task for every scope with enough different faces; large ones are cut into even blocks."""
     scopes: dict[str, list[tuple[str, str, int]]] = {}
     for record, face in zip(records, faces, strict=True):
         # where a fibre was looked for in vain nothing was detected either
-        if record.row["found"] or record.row["not_found_reason"] == "plain surface":
-            name = f"{record.row['width_px']}x{record.row['height_px']}"
+        if record.found or record.not_found_reason == "plain surface":
+            name = f"{record.width_px}x{record.height_px}"
             scopes.setdefault(name, []).append((record.image_id, record.digest, face))
     tasks = {}
     for name, members in scopes.items():

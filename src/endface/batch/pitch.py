@@ -6,12 +6,13 @@ same frame size tell: a microscope does not change its magnification between two
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from endface.batch.brief import Brief
 
 MIN_IMAGES = 5
 # claddings of one make differ by 1 um, and their rims are found to better than that
@@ -45,13 +46,13 @@ class PitchDoubt:
     known_um: float | None
 
 
-def pitch_doubts(rows: Sequence[Mapping[str, Any]], *, cladding_um: float) -> dict[int, PitchDoubt]:
+def pitch_doubts(rows: Sequence[Brief], *, cladding_um: float) -> dict[int, PitchDoubt]:
     """Return the images whose pitch disagrees with that of their scope, by position.
 
     Parameters
     ----------
-    rows : sequence of mapping
-        Rows of the image table. Only a pitch that comes from the cladding is looked at.
+    rows : sequence of Brief
+        All images. Only a pitch that comes from the cladding is looked at.
     cladding_um : float
         The nominal cladding the pitches were taken from.
 
@@ -62,20 +63,19 @@ def pitch_doubts(rows: Sequence[Mapping[str, Any]], *, cladding_um: float) -> di
 
     Examples
     --------
-    >>> row = {"width_px": 640, "height_px": 480, "calibration": "cladding"}
     >>> pitches = [0.431, 0.430, 0.432, 0.431, 0.431, 0.385]
-    >>> rows = [row | {"um_per_px_x": value, "um_per_px_y": value} for value in pitches]
+    >>> rows = [Brief("a.png", "a", "", True, "", 640, 480, "cladding", p, p) for p in pitches]
     >>> found = pitch_doubts(rows, cladding_um=125.0)
     >>> list(found), round(found[5].cladding_um), found[5].known_um
     ([5], 140, 140.0)
     """
     scopes: dict[tuple[int, int], list[int]] = {}
     for place, row in enumerate(rows):
-        if row["calibration"] == "cladding":
-            scopes.setdefault((row["width_px"], row["height_px"]), []).append(place)
+        if row.calibration == "cladding":
+            scopes.setdefault((row.width_px, row.height_px), []).append(place)
     doubts = {}
     for places in scopes.values():
-        pitch = np.array([(rows[k]["um_per_px_x"], rows[k]["um_per_px_y"]) for k in places], float)
+        pitch = np.array([(rows[k].um_per_px_x, rows[k].um_per_px_y) for k in places], float)
         agreed = _consensus(pitch)
         if agreed is None:
             continue

@@ -9,15 +9,16 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from endface.batch.brief import Brief
 from endface.faces import N_COLUMNS, chart_from, describe, likely_pairs, same_face
 from endface.imaging.acontrario import score_threshold
-from endface.store import Record, RunFolder, read_png
+from endface.store import RunFolder, read_png
 
 EPSILON = 1e-3
 """Pairs of different faces taken for one, expected in a run."""
 
 
-def group_faces(folder: RunFolder, records: Sequence[Record]) -> list[int]:
+def group_faces(folder: RunFolder, records: Sequence[Brief]) -> list[int]:
     """Return the number of the face each image shows, from 1; 0 where no other image shows it."""
 
     @lru_cache(maxsize=512)
@@ -28,7 +29,7 @@ def group_faces(folder: RunFolder, records: Sequence[Record]) -> list[int]:
     first: dict[str, int] = {}
     for place, record in enumerate(records):
         owner.join(first.setdefault(record.digest, place), place)
-    places = [place for place in first.values() if records[place].row["found"]]
+    places = [place for place in first.values() if records[place].found]
     if len(places) > 1:
         described = np.array([describe(chart(place)) for place in places], np.float32)
         pairs = likely_pairs(described)
