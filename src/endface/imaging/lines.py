@@ -96,7 +96,7 @@ def line_evidence(
     >>> image = rng.normal(0, 1, (96, 96)).astype(np.float32)
     >>> image[48, 10:86] -= 3
     >>> evidence = line_evidence(image)
-    >>> bool(evidence.dark[48, 48] > 8), int(evidence.dark_angle[48, 48])
+    >>> bool(evidence.dark[48, 48] > 6), int(evidence.dark_angle[48, 48])
     (True, 0)
     """
     shape = image.shape
