@@ -5,6 +5,7 @@ Knows names and severity as they are given, or as an image alone would give them
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,8 @@ def draw(task: DrawTask, pixels: Pixels, record_key: str) -> None:
     """Write class mask, overlay and patches, then a note of what was drawn."""
     folder, image_id = task.folder, task.image_id
     folder.drawn(image_id).unlink(missing_ok=True)
-    mask = class_mask(pixels.instances, {number: kind for number, _, kind, _ in task.defects})
     boxes = instance_boxes(pixels.instances) if task.defects else {}
+    mask = class_mask(pixels.instances, {number: kind for number, _, kind, _ in task.defects}, boxes)
     patches = []
     with together():
         write_palette(folder.mask(image_id, "mask"), mask, kind="defects")
@@ -107,19 +108,22 @@ def drawn_files(task: DrawTask) -> list[Path]:
     return files + [task.folder.patch(name, kind, level) for _, name, kind, level in task.defects]
 
 
-def class_mask(instances: NDArray[np.uint16], types: dict[int, str]) -> NDArray[np.uint8]:
-    """Recolour an instance map by class.
+def class_mask(
+    instances: NDArray[np.uint16], types: Mapping[int, str], boxes: Mapping[int, tuple[slice, slice]]
+) -> NDArray[np.uint8]:
+    """Recolour an instance map by class, within the boxes of the instances.
 
     Examples
     --------
-    >>> class_mask(np.array([[0, 1, 2]], np.uint16), {1: "scratch", 2: "other"})
+    >>> instances = np.array([[0, 1, 2]], np.uint16)
+    >>> class_mask(instances, {1: "scratch", 2: "other"}, instance_boxes(instances))
     array([[0, 1, 4]], dtype=uint8)
     """
-    lookup = np.zeros(int(instances.max(initial=0)) + 1, np.uint8)
-    for number, name in types.items():
-        if number < lookup.size:
-            lookup[number] = DefectClass[name.upper()]
-    return lookup[instances]
+    mask = np.zeros(instances.shape, np.uint8)
+    for number, box in boxes.items():
+        if number in types:
+            mask[box][instances[box] == number] = DefectClass[types[number].upper()]
+    return mask
 
 
 def defect_id(image_id: str, number: int) -> str:

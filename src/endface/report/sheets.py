@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -36,15 +37,18 @@ def spread(n_items: int, limit: int) -> list[int]:
 def small_copy(picture: Image.Image, *, longest_px: int) -> Image.Image:
     """Return a picture as RGB of at most `longest_px` by `longest_px`, gray ones contrast-stretched."""
     gray = picture.mode.startswith("I") or picture.mode in {"L", "F"}
-    small = (Image.fromarray(gray_base(np.asarray(picture))) if gray else picture).convert("RGB")
-    small.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return small
+    rgb = (Image.fromarray(gray_base(np.asarray(picture))) if gray else picture).convert("RGB")
+    scale = longest_px / max(rgb.size)
+    if scale >= 1:
+        return rgb
+    size = (max(1, round(scale * rgb.width)), max(1, round(scale * rgb.height)))
+    return Image.fromarray(cv2.resize(np.asarray(rgb), size, interpolation=cv2.INTER_AREA))
 
 
 def data_uri(picture: Image.Image, *, quality: int) -> str:
     """Return a picture as a WebP data URI."""
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=quality, method=2)
+    picture.save(buffer, "WEBP", quality=quality, method=0)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
