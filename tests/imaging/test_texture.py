@@ -7,6 +7,7 @@ import pytest
 from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
 
 from endface.imaging.contrast import measure_contrast, surroundings
+from endface.imaging.patches import Patches
 from endface.imaging.texture import (
     LEVELS,
     entropy_map,
@@ -88,6 +89,8 @@ def test_patch_that_fills_the_image() -> None:
 def test_surroundings_are_disjoint_rings() -> None:
     mask = np.zeros((6, 9), bool)
     mask[2:4, 3:7] = True
-    near, ring = (set(zip(*part.tolist(), strict=True)) for part in surroundings(mask))
+    patches = Patches.of([mask])
+    places = (np.stack(patches.locate(part)[1:]) for part in surroundings(patches))
+    near, ring = (set(zip(*part.tolist(), strict=True)) for part in places)
     assert not near & ring
     assert not near & set(zip(*np.nonzero(mask), strict=True))

@@ -7,36 +7,31 @@ missing pixel pitch leaves micrometre columns null and measures shape in pixels.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from endface.annotation import AnatomyZone, Defect, IecZone, Zones, instance_map
+from endface.annotation import Defect, Zones, instance_map
 from endface.features.columns import DEFECT_COLUMNS, to_table
-from endface.imaging.contrast import Contrast, measure_contrast
+from endface.features.position import positions, zones_touched
+from endface.imaging.contrast import Contrast, measure_contrasts
 from endface.imaging.focus import edge_blur_px
-from endface.imaging.linewidth import photometric_width, seen_share, unblurred_width
-from endface.imaging.shape import Shape, measure_shape, set_pixels
-from endface.imaging.skeleton import Centerline, trace
+from endface.imaging.linewidth import photometric_width, profiles_across, seen_share, unblurred_width
+from endface.imaging.patches import MARGIN, Patches
+from endface.imaging.shape import Shape, measure_shapes
+from endface.imaging.skeleton import Centerline, trace_all
 from endface.imaging.spotlook import SpotLook, look_at_spot, unblurred_diameter
-from endface.imaging.texture import measure_texture
+from endface.imaging.texture import Texture, measure_textures
 
 LINE_SLENDERNESS = 3.0  # from here on length and width are those of a line
 MAX_REACH_PX = 25.0
+MOST_PX = 4_000_000  # of the boxes of defects that are measured together
 COMPACT_SLENDERNESS = 8.0  # beyond, outline and margin are those of a line and not looked at
 SMALL_SPOT_PX = 5.0  # smaller spots look as wide as the blur makes them
 ASSUMED_BLUR_PX = 1.0  # where no edge of the image is clear enough to tell
-ON_RIM = 0.04  # of the cladding radius: 2.5 um of 62.5 um
-ZONE_ORDER = (
-    AnatomyZone.CORE,
-    AnatomyZone.CLADDING,
-    AnatomyZone.ADHESIVE,
-    AnatomyZone.FERRULE,
-    AnatomyZone.OUTSIDE,
-)
-IEC_NAMES = {IecZone.A: "A", IecZone.B: "B", IecZone.C: "C", IecZone.D: "D", IecZone.OUTSIDE: "outside"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +101,7 @@ def measure_defects(
 
     Examples
     --------
-    >>> from endface.annotation import Calibration
+    >>> from endface.annotation import AnatomyZone, Calibration
     >>> anatomy = np.full((40, 40), AnatomyZone.FERRULE, np.uint8)
     >>> zones = Zones(False, "plain surface", anatomy, anatomy > 0, Calibration(0.5, 0.5, "settings"))
     >>> image = np.full((40, 40), 120, np.uint8)
@@ -133,9 +128,23 @@ def measure_defects(
         floor=max(abs(top) / 255.0, 1e-12),
         blur_px=_blur(edge_blur_px(gray, zones.valid) if blur_px is None else blur_px),
     )
-    return to_table(
-        [_measure(scene, number, defect) for number, defect in enumerate(defects, 1)], DEFECT_COLUMNS
-    )
+    rows = [row for some in _in_parts(defects) for row in _measure(scene, some)]
+    return to_table([{"instance": k} | row for k, row in enumerate(rows, 1)], DEFECT_COLUMNS)
+
+
+def _in_parts(defects: tuple[Defect, ...]) -> Iterator[list[Defect]]:
+    """Yield the defects in lists whose boxes together hold no more than `MOST_PX`."""
+    waiting: list[Defect] = []
+    size = 0
+    for defect in defects:
+        height, width = defect.mask.shape
+        cell = (height + 2 * MARGIN) * (width + 2 * MARGIN)
+        if waiting and size + cell > MOST_PX:
+            yield waiting
+            waiting, size = [], 0
+        waiting.append(defect)
+        size += cell
+    yield waiting
 
 
 def _blur(blur_px: float) -> float:
@@ -143,24 +152,35 @@ def _blur(blur_px: float) -> float:
     return ASSUMED_BLUR_PX if math.isnan(blur_px) else min(max(blur_px, 0.4), 3.0)
 
 
-def _measure(scene: _Scene, number: int, defect: Defect) -> dict[str, object]:
-    rows, cols = pixels = set_pixels(defect.mask)
-    shape = measure_shape(defect.mask, spacing=scene.spacing, pixels=pixels)
-    line = trace(defect.mask, spacing=scene.spacing, pixels=pixels)
-    rows, cols = rows + defect.y_px, cols + defect.x_px
-    contrast = measure_contrast(
-        scene.gray,
-        scene.anatomy,
-        scene.blocked,
-        defect.mask,
-        top=defect.y_px,
-        left=defect.x_px,
-        pixels=pixels,
-    )
-    position = _position(scene, rows, cols, shape.row_px + defect.y_px, shape.col_px + defect.x_px)
+def _measure(scene: _Scene, defects: list[Defect]) -> list[dict[str, object]]:
+    """Return a row for each defect: what goes over pixels for all of them at once, the rest one by one."""
+    patches = Patches.of([defect.mask for defect in defects])
+    corners = np.array([[defect.y_px, defect.x_px] for defect in defects])
+    rows, cols = (patches.rows + corners[patches.owner, 0], patches.cols + corners[patches.owner, 1])
+    shapes = measure_shapes(patches, spacing=scene.spacing)
+    lines = trace_all(patches, spacing=scene.spacing)
+    contrasts = measure_contrasts(scene.gray, scene.anatomy, scene.blocked, patches, corners)
+    low, high = (np.array([getattr(found, name) for found in contrasts]) for name in ("low", "high"))
+    textures = measure_textures(scene.gray, patches.owner, rows, cols, low=low, high=high)
+    centroids = np.array([[shape.row_px, shape.col_px] for shape in shapes]) + corners
+    touched = zones_touched(scene.anatomy, scene.iec, patches, rows, cols, centroids=centroids)
+    lying = positions(scene.zones, patches, rows, cols, centroids=centroids)
+    found = zip(defects, shapes, lines, contrasts, textures, touched, lying, strict=True)
+    return [_row(scene, *parts) for parts in found]
+
+
+def _row(
+    scene: _Scene,
+    defect: Defect,
+    shape: Shape,
+    line: Centerline,
+    contrast: Contrast,
+    texture: Texture,
+    touched: dict[str, object],
+    position: dict[str, object],
+) -> dict[str, object]:
     look = _look(scene, defect, line)
     return {
-        "instance": number,
         "x_px": defect.x_px,
         "y_px": defect.y_px,
         "width_px": defect.mask.shape[1],
@@ -170,14 +190,14 @@ def _measure(scene: _Scene, number: int, defect: Defect) -> dict[str, object]:
         "detector": defect.detector,
         "provenance": defect.provenance,
         "confidence": _confidence(defect),
-        **_zones_touched(scene, rows, cols, shape.row_px + defect.y_px, shape.col_px + defect.x_px),
+        **touched,
         **_size(scene, defect, shape, line),
         **_diameter(scene, shape, look, on_rim=position["rim_distance_norm"] == 0.0),
         **_shape(scene, shape, line),
         **_outlook(look),
         **position,
         **_intensity(scene, defect, contrast),
-        **_texture(scene, rows, cols, contrast),
+        **_texture(texture),
     }
 
 
@@ -188,22 +208,6 @@ def _confidence(defect: Defect) -> float:
     return float(1.0 / (1.0 + 10.0 ** -min(max(defect.score, -300.0), 300.0)))
 
 
-def _zones_touched(
-    scene: _Scene, rows: NDArray[np.int64], cols: NDArray[np.int64], row: float, col: float
-) -> dict[str, object]:
-    anatomy = np.bincount(scene.zones.anatomy[rows, cols], minlength=5)
-    codes = scene.iec[rows, cols]
-    touched = np.bincount(codes, minlength=5)
-    names = [IEC_NAMES[zone] for zone in IecZone if zone and touched[zone]] or ["outside"]
-    nearest = int(np.argmin((rows - row) ** 2 + (cols - col) ** 2))
-    return {
-        "anatomy_zone": next(zone.name.lower() for zone in ZONE_ORDER if anatomy[zone]),
-        "iec_zone": names[0],
-        "iec_zone_centroid": IEC_NAMES[IecZone(int(codes[nearest]))],
-        "iec_zones": ";".join(names),
-    }
-
-
 def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict[str, object]:
     is_line = line.length >= LINE_SLENDERNESS * line.mean_width
     length, width, widest = shape.major, shape.minor, line.max_width
@@ -212,9 +216,10 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
     if is_line:
         reach = min(2.0 * line.mean_width + 5.0 * scene.pitch, MAX_REACH_PX * scene.pitch)
         path_px = line.path_px + np.array([defect.y_px, defect.x_px])
-        share = seen_share(scene.gray, path_px, reach=reach, spacing=scene.spacing)
+        across = profiles_across(scene.gray, path_px, reach=reach, spacing=scene.spacing)
+        share = seen_share(scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across)
         length, length_px = share * line.length, share * line.length_px
-        seen = photometric_width(scene.gray, path_px, reach=reach, spacing=scene.spacing)
+        seen = photometric_width(scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across)
         if math.isnan(seen.mean):
             width, widest = line.mean_width, line.max_width
         else:
@@ -282,27 +287,12 @@ def _outlook(look: SpotLook) -> dict[str, object]:
     }
 
 
-def _waviness(path_px: NDArray[np.float64], spacing: tuple[float, float]) -> float:
-    """Return the rms distance of a path from its best parabola, over the path's extent."""
-    path = (path_px - path_px.mean(axis=0)) * np.array(spacing)
-    if len(path) < 6:
-        return 0.0
-    along = path @ np.linalg.svd(path, full_matrices=False)[2].T
-    scale = float(np.ptp(along[:, 0]))
-    if scale <= 0.0:
-        return 0.0
-    x = along[:, 0] / scale
-    curve = np.stack([np.ones_like(x), x, x * x], axis=1)
-    rest = along[:, 1] - curve @ np.linalg.lstsq(curve, along[:, 1], rcond=None)[0]
-    return float(np.sqrt(np.mean(rest * rest))) / scale
-
-
 def _shape(scene: _Scene, shape: Shape, line: Centerline) -> dict[str, object]:
     return {
         "orientation_deg": shape.orientation_deg,
         "straightness": line.straightness,
         "tortuosity": line.turning_rad,
-        "waviness": _waviness(line.path_px, scene.spacing),
+        "waviness": line.waviness,
         "slenderness": line.length / line.mean_width,
         "aspect_ratio": shape.aspect_ratio,
         "circularity": shape.circularity,
@@ -319,38 +309,6 @@ def _shape(scene: _Scene, shape: Shape, line: Centerline) -> dict[str, object]:
         "mask_width_max_px": line.max_width / scene.pitch,
         "n_branch_points": line.n_branches,
         "n_end_points": line.n_ends,
-    }
-
-
-def _position(
-    scene: _Scene, rows: NDArray[np.int64], cols: NDArray[np.int64], row: float, col: float
-) -> dict[str, object]:
-    rim = scene.zones.cladding
-    names = (
-        "distance_px",
-        "distance_um",
-        "angle_deg",
-        "radius_norm",
-        "rim_distance_norm",
-        "rim_distance_um",
-        "rim_share",
-    )
-    if rim is None:
-        return dict.fromkeys(names)
-    sy, sx = scene.spacing
-    dx, dy = col - rim.cx_px, row - rim.cy_px
-    radii = rim.normalized_radius(cols, rows)
-    inner, outer = float(radii.min()), float(radii.max())
-    gap = max(0.0, inner - 1.0, 1.0 - outer)
-    radius = math.sqrt(rim.rx_px * sx * rim.ry_px * sy)
-    return {
-        "distance_px": math.hypot(dx, dy),
-        "distance_um": scene.um(math.hypot(dx * sx, dy * sy)),
-        "angle_deg": math.degrees(math.atan2(-dy * sy, dx * sx)) % 360.0,
-        "radius_norm": float(rim.normalized_radius(col, row)),
-        "rim_distance_norm": gap,
-        "rim_distance_um": scene.um(gap * radius),
-        "rim_share": float(np.mean(np.abs(radii - 1.0) < ON_RIM)),
     }
 
 
@@ -375,10 +333,7 @@ def _intensity(scene: _Scene, defect: Defect, found: Contrast) -> dict[str, obje
     }
 
 
-def _texture(
-    scene: _Scene, rows: NDArray[np.int64], cols: NDArray[np.int64], found: Contrast
-) -> dict[str, object]:
-    texture = measure_texture(scene.gray, rows, cols, low=found.low, high=found.high)
+def _texture(texture: Texture) -> dict[str, object]:
     return {
         "entropy": texture.entropy,
         "glcm_contrast": texture.glcm_contrast,

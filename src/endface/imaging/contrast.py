@@ -6,14 +6,21 @@ on the step between two zones is not mistaken for contrast.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from endface.imaging.shape import Pixels, edge_pixels, pad, set_pixels
+from endface.imaging.patches import (
+    NEIGHBOUR_COLS,
+    NEIGHBOUR_ROWS,
+    Floats,
+    Indexes,
+    Patches,
+    grouped_medians,
+    steps,
+)
+from endface.imaging.shape import is_edge
 
 NEAR_PX = 3  # pixels nearer than this belong to the blurred edge or halo of the patch
 FAR_PX = 7  # the ring ends here
@@ -61,25 +68,49 @@ class Contrast:
     high: float
 
 
-def surroundings(
-    mask: NDArray[np.bool_], *, pixels: Pixels | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (2, N) rows and columns of the pixels near a mask, and of the ring beyond them.
+def surroundings(patches: Patches) -> tuple[Indexes, Indexes]:
+    """Return the places (in `Patches.cells`) of the pixels near each mask, and of the ring beyond them.
 
-    Relative to the mask's box, hence also negative: the caller drops what lies outside the image. Near is
-    1 to `NEAR_PX` from the mask, the ring ends at `FAR_PX`.
+    Near is 1 to `NEAR_PX` from the mask, the ring ends at `FAR_PX`. Those of the first mask come first.
 
     Examples
     --------
-    >>> near, ring = surroundings(np.ones((1, 1), bool))
-    >>> near.shape[1], int(ring.min())
+    >>> dot = Patches.of([np.ones((1, 1), bool)])
+    >>> near, ring = surroundings(dot)
+    >>> near.size, int(dot.locate(ring)[1].min())
     (28, -7)
     """
-    margin = FAR_PX + 1
-    stamp = pad(mask, margin)
-    rows, cols = set_pixels(mask) if pixels is None else pixels
-    near, ring = _surroundings(stamp, rows + margin, cols + margin)
-    return near - margin, ring - margin
+    cells = np.zeros(patches.cells.size, np.uint8)
+    edge = is_edge(patches.codes())
+    places, owner = patches.places[edge], patches.owner[edge]
+    cells[places] = 1
+    # a disc adds no more than a crescent to the one around a neighbour that comes before
+    before = cells[patches.around(places, owner)[:, _BEFORE]] > 0
+    kind = np.where(before.any(axis=1), before.argmax(axis=1), len(_BEFORE))
+    for value, discs in ((_RING, _FAR_DISCS), (_NEAR, _NEAR_DISCS)):
+        for number, (rows, cols) in enumerate(discs):
+            own = kind == number
+            cells[places[own, None] + steps(patches.strides[owner[own]], rows, cols)] = value
+    cells[patches.places] = 0
+    return np.flatnonzero(cells == _NEAR), np.flatnonzero(cells == _RING)
+
+
+_NEAR, _RING = 2, 3
+_BEFORE = [1, 2, 3, 4]  # neighbours that come before a pixel, of `NEIGHBOUR_ROWS`
+
+
+def _discs(radius: int) -> list[tuple[Indexes, Indexes]]:
+    """Return rows and columns of a disc less that around each neighbour `_BEFORE`, and of all of it."""
+    rows, cols = (part.ravel() for part in np.mgrid[-radius : radius + 1, -radius : radius + 1])
+    inside = rows**2 + cols**2 <= radius**2
+    found = [
+        inside & ((rows - NEIGHBOUR_ROWS[k]) ** 2 + (cols - NEIGHBOUR_COLS[k]) ** 2 > radius**2)
+        for k in _BEFORE
+    ]
+    return [(rows[part], cols[part]) for part in (*found, inside)]
+
+
+_NEAR_DISCS, _FAR_DISCS = _discs(NEAR_PX), _discs(FAR_PX)
 
 
 def measure_contrast(
@@ -90,7 +121,6 @@ def measure_contrast(
     *,
     top: int,
     left: int,
-    pixels: Pixels | None = None,
 ) -> Contrast:
     """Compare the pixels of a patch with their surroundings.
 
@@ -105,9 +135,6 @@ def measure_contrast(
         The patch; at least one pixel.
     top, left : int
         Where its box lies in the image.
-    pixels : (rows, cols), optional
-        What `set_pixels(mask)` gives, where it is at hand: in the box of a long scratch it costs most of
-        the time.
 
     Returns
     -------
@@ -122,153 +149,121 @@ def measure_contrast(
     >>> found.difference, found.background
     (-20.0, 100.0)
     """
-    pixels = set_pixels(mask) if pixels is None else pixels
-    rows, cols = pixels
-    near, ring = surroundings(mask, pixels=pixels)
-    edge_rows, edge_cols = edge_pixels(mask, pixels=pixels)
-    figures = _contrast(
-        image,
-        labels,
-        blocked,
-        rows + top,
-        cols + left,
-        near,
-        ring,
-        edge_rows + top,
-        edge_cols + left,
-        top,
-        left,
+    return measure_contrasts(image, labels, blocked, Patches.of([mask]), np.array([[top, left]]))[0]
+
+
+def measure_contrasts(
+    image: NDArray[np.float32],
+    labels: NDArray[np.uint8],
+    blocked: NDArray[np.uint8],
+    patches: Patches,
+    corners: Indexes,
+) -> list[Contrast]:
+    """Compare many patches with their surroundings, each as `measure_contrast` does.
+
+    `corners` (N, 2) holds row and column of their boxes in the image.
+    """
+    near, ring = (_seen(patches, places, corners, image.shape) for places in surroundings(patches))
+    levels, noise, low, high = _backgrounds(image, labels, blocked, ring, patches.n)
+    owner = patches.owner
+    rows, cols = patches.rows + corners[owner, 0], patches.cols + corners[owner, 1]
+    values = image[rows, cols].astype(np.float64)
+    level = levels[owner, labels[rows, cols]]
+    level = np.where(np.isnan(level), values, level)
+    away = values - level
+    mean, under, difference, rms = (
+        patches.total(part) / patches.counts for part in (values, level, away, away**2)
     )
-    return Contrast(*figures.tolist())
-
-
-@njit(cache=True)
-def _surroundings(stamp, rows, cols):  # type: ignore[no-untyped-def]
-    """List pixels near the mask's edge pixels and in the ring beyond; works on the mask stamped as 1."""
-    span = (2 * FAR_PX + 1) ** 2
-    found = np.empty((2, 1024), np.int64)
-    n_found = 0
-    for k in range(rows.size):
-        r, c = rows[k], cols[k]
-        if stamp[r - 1, c] == 1 and stamp[r + 1, c] == 1 and stamp[r, c - 1] == 1 and stamp[r, c + 1] == 1:
-            continue
-        if n_found + span > found.shape[1]:
-            grown = np.empty((2, 2 * found.shape[1]), np.int64)
-            grown[:, :n_found] = found[:, :n_found]
-            found = grown
-        for dr in range(-FAR_PX, FAR_PX + 1):
-            for dc in range(-FAR_PX, FAR_PX + 1):
-                distance = dr * dr + dc * dc
-                value = stamp[r + dr, c + dc]
-                if distance > FAR_PX * FAR_PX or value == 1:
-                    continue
-                if value == 0:
-                    found[0, n_found] = r + dr
-                    found[1, n_found] = c + dc
-                    n_found += 1
-                    stamp[r + dr, c + dc] = 3
-                if distance <= NEAR_PX * NEAR_PX:
-                    stamp[r + dr, c + dc] = 2
-    near = np.empty((2, n_found), np.int64)
-    ring = np.empty((2, n_found), np.int64)
-    n_near, n_ring = 0, 0
-    for k in range(n_found):
-        if stamp[found[0, k], found[1, k]] == 2:
-            near[:, n_near] = found[:, k]
-            n_near += 1
-        else:
-            ring[:, n_ring] = found[:, k]
-            n_ring += 1
-    return near[:, :n_near].copy(), ring[:, :n_ring].copy()
-
-
-@njit(cache=True)
-def _background(image, labels, blocked, ring, top, left):  # type: ignore[no-untyped-def]
-    """Return the ring's median per zone (overall one where a zone has too few), noise, lowest and highest."""
-    height, width = image.shape
-    values = np.empty(ring.shape[1], np.float64)
-    zones = np.empty(ring.shape[1], np.int64)
-    n = 0
-    for attempt in range(2):  # crowded places leave no free ring: then defects count as background too
-        n = 0
-        for k in range(ring.shape[1]):
-            r, c = ring[0, k] + top, ring[1, k] + left
-            if 0 <= r < height and 0 <= c < width and (attempt == 1 or blocked[r, c] == 0):
-                values[n] = image[r, c]
-                zones[n] = labels[r, c]
-                n += 1
-        if n >= _MIN_RING:
-            break
-    levels = np.full(_N_LABELS, np.nan)
-    if n == 0:
-        return levels, 0.0, np.inf, -np.inf
-    values = values[:n]
-    zones = zones[:n]
-    levels[:] = np.median(values)
-    low, high = values.min(), values.max()
-    for zone in range(_N_LABELS):
-        members = values[zones == zone]
-        if members.size >= _MIN_RING:
-            levels[zone] = np.median(members)
-    deviation = np.empty(n)
-    for k in range(n):
-        deviation[k] = abs(values[k] - levels[zones[k]])
-    return levels, 1.4826 * np.median(deviation), low, high
-
-
-@njit(cache=True)
-def _contrast(image, labels, blocked, rows, cols, near, ring, edge_rows, edge_cols, top, left):  # type: ignore[no-untyped-def]
-    """Return the fields of `Contrast` in order."""
-    height, width = image.shape
-    levels, noise, low, high = _background(image, labels, blocked, ring, top, left)
-    n = rows.size
-    total, square, minimum, maximum = 0.0, 0.0, np.inf, -np.inf
-    under, difference, rms = 0.0, 0.0, 0.0
-    for k in range(n):
-        value = float(image[rows[k], cols[k]])
-        total += value
-        minimum, maximum = min(minimum, value), max(maximum, value)
-        level = levels[labels[rows[k], cols[k]]]
-        if math.isnan(level):
-            level = value
-        under += level
-        difference += value - level
-        rms += (value - level) ** 2
-    mean, under, difference, rms = total / n, under / n, difference / n, rms / n
-    for k in range(n):
-        square += (image[rows[k], cols[k]] - mean) ** 2 / n
-    edge_mean, edge_square = 0.0, 0.0
-    for k in range(edge_rows.size):
-        r, c = edge_rows[k], edge_cols[k]
-        up, down, west, east = max(r - 1, 0), min(r + 1, height - 1), max(c - 1, 0), min(c + 1, width - 1)
-        dx = 10 * (image[r, east] - image[r, west])
-        dx += 3 * (image[up, east] - image[up, west] + image[down, east] - image[down, west])
-        dy = 10 * (image[down, c] - image[up, c])
-        dy += 3 * (image[down, east] - image[up, east] + image[down, west] - image[up, west])
-        steepness = math.hypot(dx, dy) / 32.0
-        edge_mean += steepness / edge_rows.size
-        edge_square += steepness * steepness / edge_rows.size
-    around, n_around = 0.0, 0
-    for k in range(near.shape[1]):
-        r, c = near[0, k] + top, near[1, k] + left
-        if 0 <= r < height and 0 <= c < width and blocked[r, c] == 0 and not math.isnan(levels[labels[r, c]]):
-            around += image[r, c] - levels[labels[r, c]]
-            n_around += 1
-    halo = -around / n_around / difference if n_around > 0 and difference != 0.0 else 0.0
-    return np.array(
-        [
-            mean,
-            math.sqrt(square),
-            minimum,
-            maximum,
-            under,
-            noise,
-            difference,
-            math.sqrt(max(rms - noise * noise, 0.0)),
-            edge_mean,
-            math.sqrt(max(edge_square - edge_mean * edge_mean, 0.0)),
-            min(max(halo, -1.0), 1.0),
-            min(low, minimum),
-            max(high, maximum),
-        ]
+    spread = np.sqrt(patches.total((values - mean[owner]) ** 2) / patches.counts)
+    minimum, maximum = (part.reduceat(values, patches.firsts) for part in (np.minimum, np.maximum))
+    edge_mean, edge_std = _edges(image, patches, corners)
+    columns = (
+        mean,
+        spread,
+        minimum,
+        maximum,
+        under,
+        noise,
+        difference,
+        np.sqrt(np.maximum(rms - noise * noise, 0.0)),
+        edge_mean,
+        edge_std,
+        _halos(image, labels, blocked, near, levels, difference),
+        np.minimum(low, minimum),
+        np.maximum(high, maximum),
     )
+    return [Contrast(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+_Pixels = tuple[Indexes, Indexes, Indexes]  # owner, row and column in the image
+
+
+def _seen(patches: Patches, places: Indexes, corners: Indexes, shape: tuple[int, ...]) -> _Pixels:
+    """Return owner, row and column in the image of places in the cells, without those beyond the image."""
+    owner, rows, cols = patches.locate(places)
+    rows, cols = rows + corners[owner, 0], cols + corners[owner, 1]
+    seen = (rows >= 0) & (rows < shape[0]) & (cols >= 0) & (cols < shape[1])
+    return owner[seen], rows[seen], cols[seen]
+
+
+def _backgrounds(
+    image: NDArray[np.float32], labels: NDArray[np.uint8], blocked: NDArray[np.uint8], ring: _Pixels, n: int
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return medians of rings (N, zones; overall where a zone has too few), noise, lowest and highest."""
+    owner, rows, cols = ring
+    free = blocked[rows, cols] == 0
+    # crowded places leave no free ring: then defects count as background too
+    crowded = np.bincount(owner[free], minlength=n) < _MIN_RING
+    free |= crowded[owner]
+    owner, rows, cols = owner[free], rows[free], cols[free]
+    values = image[rows, cols]
+    groups = owner * _N_LABELS + labels[rows, cols]
+    by_zone = grouped_medians(values, groups, n * _N_LABELS)
+    by_zone[np.bincount(groups, minlength=by_zone.size) < _MIN_RING] = np.nan
+    levels = by_zone.reshape(n, _N_LABELS)
+    levels = np.where(np.isnan(levels), grouped_medians(values, owner, n)[:, None], levels)
+    deviation = np.abs(values - levels.ravel()[groups]).astype(np.float32)
+    noise = np.nan_to_num(1.4826 * grouped_medians(deviation, owner, n))
+    low, high = np.full(n, np.inf), np.full(n, -np.inf)
+    if values.size:
+        some, firsts = np.unique(owner, return_index=True)
+        low[some], high[some] = np.minimum.reduceat(values, firsts), np.maximum.reduceat(values, firsts)
+    return levels, noise, low, high
+
+
+def _edges(image: NDArray[np.float32], patches: Patches, corners: Indexes) -> tuple[Floats, Floats]:
+    """Return mean and standard deviation of the gradient (Scharr) along the edge of each patch."""
+    edge = is_edge(patches.codes())
+    owner = patches.owner[edge]
+    rows, cols = patches.rows[edge] + corners[owner, 0], patches.cols[edge] + corners[owner, 1]
+    height, width = image.shape
+    near = [
+        image[np.clip(rows + down, 0, height - 1), np.clip(cols + right, 0, width - 1)].astype(np.float64)
+        for down, right in zip(NEIGHBOUR_ROWS, NEIGHBOUR_COLS, strict=True)
+    ]
+    east, north_east, north, north_west, west, south_west, south, south_east = near
+    dx = 10 * (east - west) + 3 * (north_east - north_west + south_east - south_west)
+    dy = 10 * (south - north) + 3 * (south_east - north_east + south_west - north_west)
+    steepness = np.hypot(dx, dy) / 32.0
+    count = np.bincount(owner, minlength=patches.n)
+    mean, square = (
+        np.bincount(owner, part, minlength=patches.n) / count for part in (steepness, steepness**2)
+    )
+    return mean, np.sqrt(np.maximum(square - mean * mean, 0.0))
+
+
+def _halos(
+    image: NDArray[np.float32],
+    labels: NDArray[np.uint8],
+    blocked: NDArray[np.uint8],
+    near: _Pixels,
+    levels: Floats,
+    difference: Floats,
+) -> Floats:
+    owner, rows, cols = near
+    away = image[rows, cols] - levels[owner, labels[rows, cols]]
+    counted = (blocked[rows, cols] == 0) & ~np.isnan(away)
+    total = np.bincount(owner[counted], away[counted], minlength=difference.size)
+    count = np.bincount(owner[counted], minlength=difference.size)
+    halo = -total / np.maximum(count, 1) / np.where(difference == 0.0, 1.0, difference)
+    return np.where((count > 0) & (difference != 0.0), np.clip(halo, -1.0, 1.0), 0.0)

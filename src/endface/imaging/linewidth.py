@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 SEGMENT_PX = 12  # profiles are averaged over at least so much path before they are measured
@@ -52,6 +51,7 @@ def photometric_width(
     *,
     reach: float,
     spacing: tuple[float, float] = (1.0, 1.0),
+    across: NDArray[np.float64] | None = None,
 ) -> LineWidth:
     """Measure the width of a line from the profiles across its centre line.
 
@@ -70,6 +70,8 @@ def photometric_width(
         How far to look to each side, in the units of `spacing`; should be twice the width.
     spacing : (float, float)
         Pitch of rows and columns.
+    across : (N, 2 m + 1) ndarray, optional
+        What `profiles_across` gives, where it is at hand.
 
     Returns
     -------
@@ -83,8 +85,13 @@ def photometric_width(
     >>> round(photometric_width(image, path, reach=8).mean, 1)
     3.0
     """
-    n_segments = max(1, path_px.shape[0] // SEGMENT_PX)
-    profiles = _level(_profiles(image, path_px, n_segments, float(reach), *spacing))
+    n = path_px.shape[0]
+    n_segments = max(1, n // SEGMENT_PX)
+    starts = -(-np.arange(n_segments) * n // n_segments)
+    if across is None:
+        across = profiles_across(image, path_px, reach=reach, spacing=spacing)
+    raw = np.add.reduceat(across, starts, axis=0)
+    profiles = _level(raw / np.diff(starts, append=n)[:, None])
     together = _segments_needed(profiles)
     if together > 1:
         starts = np.arange(0, n_segments - together + 1, together)
@@ -138,6 +145,7 @@ def seen_share(
     *,
     reach: float,
     spacing: tuple[float, float] = (1.0, 1.0),
+    across: NDArray[np.float64] | None = None,
 ) -> float:
     """Return how much of a path's length lies between the ends of the line that is seen there.
 
@@ -159,7 +167,7 @@ def seen_share(
     n = path_px.shape[0]
     if n < 2 * SEGMENT_PX:
         return 1.0
-    raw = _profiles(image, path_px, n, float(reach), *spacing)
+    raw = profiles_across(image, path_px, reach=reach, spacing=spacing) if across is None else across
     # light is lost in shares of what is there: a line is as strong on a dark zone as on a bright one
     around = np.median(raw, axis=1, keepdims=True)
     profiles = _level(raw) / np.maximum(around, 0.1 * float(around.max()) + 1e-12)
@@ -209,67 +217,74 @@ def _segments_needed(profiles: NDArray[np.float64]) -> int:
     return int(min(max(math.ceil(ratio * ratio), 1), n_segments))
 
 
-@njit(cache=True)
-def _profiles(image, path, n_segments, reach, sy, sx):  # type: ignore[no-untyped-def]
-    """Return the mean profile (n_segments, 2 m + 1) across each part of the path."""
-    n = path.shape[0]
-    step = 0.25 * min(sy, sx)
+def profiles_across(
+    image: NDArray[np.float32],
+    path_px: NDArray[np.float64],
+    *,
+    reach: float,
+    spacing: tuple[float, float] = (1.0, 1.0),
+) -> NDArray[np.float64]:
+    """Return the gray values (N, 2 m + 1) across a path at each of its points, `STEP` of the pitch apart.
+
+    Parameters are those of `photometric_width`.
+    """
+    sy, sx = spacing
+    step = STEP * min(spacing)
     m = math.ceil(reach / step)
-    out = np.zeros((n_segments, 2 * m + 1))
-    height, width = image.shape
-    for k in range(n):
-        low, high = max(k - 4, 0), min(k + 4, n - 1)
-        dy, dx = (path[high, 0] - path[low, 0]) * sy, (path[high, 1] - path[low, 1]) * sx
-        norm = math.hypot(dy, dx)
-        if norm == 0.0:
-            dy, dx, norm = 0.0, 1.0, 1.0
-        # across the line in physical space, expressed in pixels
-        step_row, step_col = step * dx / norm / sy, -step * dy / norm / sx
-        segment = min(k * n_segments // n, n_segments - 1)
-        for t in range(-m, m + 1):
-            r = min(max(path[k, 0] + t * step_row, 0.0), height - 1.0)
-            c = min(max(path[k, 1] + t * step_col, 0.0), width - 1.0)
-            r0, c0 = int(r), int(c)
-            r1, c1 = min(r0 + 1, height - 1), min(c0 + 1, width - 1)
-            fr, fc = r - r0, c - c0
-            upper = image[r0, c0] * (1 - fc) + image[r0, c1] * fc
-            lower = image[r1, c0] * (1 - fc) + image[r1, c1] * fc
-            out[segment, t + m] += upper * (1 - fr) + lower * fr
-    counts = np.zeros(n_segments)
-    for k in range(n):
-        counts[min(k * n_segments // n, n_segments - 1)] += 1
-    for s in range(n_segments):
-        out[s] /= max(counts[s], 1.0)
+    at = np.arange(path_px.shape[0])
+    low, high = np.maximum(at - 4, 0), np.minimum(at + 4, at[-1])
+    dy, dx = ((path_px[high] - path_px[low]) * np.array(spacing)).T
+    norm = np.hypot(dy, dx)
+    dx, norm = np.where(norm == 0.0, 1.0, dx), np.where(norm == 0.0, 1.0, norm)
+    # across the line in physical space, expressed in pixels
+    steps = step / norm[:, None] * np.stack([dx / sy, -dy / sx], axis=1)
+    out = np.empty((path_px.shape[0], 2 * m + 1))
+    for start in range(0, len(out), _AT_ONCE):  # in parts that stay in the processor's cache
+        some = slice(start, start + _AT_ONCE)
+        out[some] = _sampled(image, path_px[some, :, None] + steps[some, :, None] * np.arange(-m, m + 1))
     return out
 
 
-@njit(cache=True)
-def _lobe_widths(profiles, step, noise):  # type: ignore[no-untyped-def]
+_AT_ONCE = 48
+
+
+def _sampled(image: NDArray[np.float32], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return gray values at points (N, 2, M), interpolated; beyond the image those of its border."""
+    height, width = image.shape
+    row, col = np.clip(points[:, 0], 0.0, height - 1.0), np.clip(points[:, 1], 0.0, width - 1.0)
+    # the last row and column are reached by a full step from those before
+    top = np.minimum(row.astype(np.int32), max(height - 2, 0))
+    left = np.minimum(col.astype(np.int32), max(width - 2, 0))
+    row -= top
+    col -= left
+    flat, place = image.ravel(), top * width + left
+    below, beside = width * (height > 1), int(width > 1)
+    upper, lower = flat.take(place), flat.take(place + below)
+    here = upper + (flat.take(place + beside) - upper) * col
+    there = lower + (flat.take(place + (below + beside)) - lower) * col
+    return np.asarray(here + (there - here) * row)
+
+
+def _lobe_widths(
+    profiles: NDArray[np.float64], step: float, noise: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return integral / peak of the lobe around the peak of each levelled profile, and the signed peaks."""
     n_segments, size = profiles.shape
-    widths = np.zeros(n_segments)
-    peaks = np.zeros(n_segments)
-    centre = size // 2
-    inner = max(size // 4, 1)
-    for s in range(n_segments):
-        profile = profiles[s]
-        top = centre
-        for t in range(centre - inner, centre + inner + 1):
-            if abs(profile[t]) > abs(profile[top]):
-                top = t
-        peak = profile[top]
-        peaks[s] = peak
-        if peak == 0.0:
-            continue
-        end = min(max(2.0 * noise / abs(peak), LOBE_END), 0.5)
-        total = 1.0
-        for direction in (-1, 1):
-            t = top + direction
-            # beyond the lobe's end is noise or the other side of a relief
-            while 0 <= t < size and profile[t] / peak > end:
-                total += profile[t] / peak
-                t += direction
-        # the share of a Gaussian that lies above a level is erf(sqrt(-ln level))
-        kept = math.erf(math.sqrt(-math.log(end))) / math.erf(math.sqrt(-math.log(LOBE_END)))
-        widths[s] = total * step / kept
-    return widths, peaks
+    every = np.arange(n_segments)
+    centre, inner = size // 2, max(size // 4, 1)
+    # of equals the one in the middle
+    inside = np.abs(profiles[:, centre - inner : centre + inner + 1])
+    tops = np.where(inside[:, inner] == inside.max(axis=1), inner, inside.argmax(axis=1)) + centre - inner
+    peaks = profiles[every, tops]
+    relative = profiles / np.where(peaks == 0.0, 1.0, peaks)[:, None]
+    ends = np.clip(2.0 * noise / np.maximum(np.abs(peaks), 1e-300), LOBE_END, 0.5)
+    # beyond the lobe's end is noise or the other side of a relief
+    place = np.arange(size)
+    over = relative <= ends[:, None]
+    first = np.where(over & (place < tops[:, None]), place, -1).max(axis=1)
+    last = np.where(over & (place > tops[:, None]), place, size).min(axis=1)
+    lobe = (place > first[:, None]) & (place < last[:, None])
+    # the share of a Gaussian that lies above a level is erf(sqrt(-ln level))
+    kept = np.array([math.erf(math.sqrt(-math.log(end))) for end in ends.tolist()])
+    total = np.where(lobe, relative, 0.0).sum(axis=1) * step / kept * math.erf(math.sqrt(-math.log(LOBE_END)))
+    return np.where(peaks == 0.0, 0.0, total), peaks

@@ -1,194 +1,187 @@
-"""The pixels of a skeleton as a graph: neighbours, parts, bridges between parts, longest path, spurs.
+"""The pixels of skeletons as graphs: neighbours, parts, bridges between parts, longest paths, spurs.
 
-Compiled helpers of `skeleton`; arrays of pixel numbers in and out.
+A skeleton has few pixels, so that walks along it are plain loops over lists.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
-# counter-clockwise from +x as (row, col), even entries are the 4-neighbours
-NEIGHBOUR_ROWS = np.array([0, -1, -1, -1, 0, 1, 1, 1])
-NEIGHBOUR_COLS = np.array([1, 1, 0, -1, -1, -1, 0, 1])
+from endface.imaging.patches import NEIGHBOUR_COLS, NEIGHBOUR_ROWS, Indexes, Patches, packed
 
-
-@njit(cache=True)
-def build_graph(image, index, rows, cols):  # type: ignore[no-untyped-def]
-    """Return neighbours (n, 10; -1 none, two spare for bridges), degree, crossing number and part count."""
-    n = rows.size
-    for k in range(n):
-        index[rows[k], cols[k]] = k + 1
-    links = np.full((n, 10), -1, np.int64)
-    degree = np.zeros(n, np.int64)
-    crossing = np.zeros(n, np.int64)
-    for k in range(n):
-        for j in range(8):
-            here = image[rows[k] + NEIGHBOUR_ROWS[j], cols[k] + NEIGHBOUR_COLS[j]]
-            following = image[rows[k] + NEIGHBOUR_ROWS[(j + 1) % 8], cols[k] + NEIGHBOUR_COLS[(j + 1) % 8]]
-            crossing[k] += here == 0 and following == 1
-            if here:
-                links[k, degree[k]] = index[rows[k] + NEIGHBOUR_ROWS[j], cols[k] + NEIGHBOUR_COLS[j]] - 1
-                degree[k] += 1
-    part = _label_parts(links)
-    n_parts = part.max() + 1
-    if n_parts > 1:
-        _bridge(links, degree, part, n_parts, rows, cols)
-    return links, degree, crossing, n_parts
+_FARTHEST_SPUR = 64
 
 
-@njit(cache=True)
-def _label_parts(links):  # type: ignore[no-untyped-def]
-    """Return the number of the connected part of every node, from 0."""
-    n = links.shape[0]
-    part = np.full(n, -1, np.int64)
-    stack = np.empty(n, np.int64)
-    n_parts = 0
-    for start in range(n):
+@dataclass(frozen=True, eq=False, slots=True)
+class PathGraph:
+    """Skeleton pixels and who is next to whom.
+
+    Attributes
+    ----------
+    skeletons : Patches
+    degree, crossing : (K,) int64 ndarray
+        Neighbours of each pixel, and how many branches leave it.
+    n_parts : (N,) int64 ndarray
+        8-connected parts of each skeleton.
+    links : list of list of (int, float)
+        Neighbours of each pixel and how far away they are; bridges between parts last.
+    """
+
+    skeletons: Patches
+    degree: Indexes
+    crossing: Indexes
+    n_parts: Indexes
+    links: list[list[tuple[int, float]]]
+
+
+_ON = (np.arange(256)[:, None] >> np.arange(8)) & 1
+_DEGREE = _ON.sum(axis=1)
+_CROSSING = ((_ON == 0) & (np.roll(_ON, -1, axis=1) == 1)).sum(axis=1)
+
+
+def build_graph(skeletons: Patches, *, spacing: tuple[float, float]) -> PathGraph:
+    """Link the pixels of skeletons with their neighbours, and the parts of one by the shortest bridges."""
+    n = skeletons.places.size
+    around = skeletons.around(skeletons.places, skeletons.owner)
+    neighbours = skeletons.cells[around]
+    codes = packed(neighbours)
+    index = np.empty(skeletons.cells.size, np.int64)
+    index[skeletons.places] = np.arange(n)
+    degree = _DEGREE[codes]
+    lengths = np.hypot(NEIGHBOUR_ROWS * spacing[0], NEIGHBOUR_COLS * spacing[1])
+    pairs = list(
+        zip(index[around[neighbours > 0]].tolist(), lengths[np.nonzero(neighbours)[1]].tolist(), strict=True)
+    )
+    ends = np.cumsum(degree).tolist()
+    links = [pairs[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    part, owner_of_part = _parts(links, skeletons)
+    n_parts = np.bincount(owner_of_part, minlength=skeletons.n)
+    for number in np.flatnonzero(n_parts > 1).tolist():
+        for a, b in _bridges(skeletons, degree, part, number):
+            down, right = (float(values[a] - values[b]) for values in (skeletons.rows, skeletons.cols))
+            away = math.hypot(down * spacing[0], right * spacing[1])
+            links[a].append((b, away))
+            links[b].append((a, away))
+    return PathGraph(skeletons, degree, _CROSSING[codes], n_parts, links)
+
+
+def _parts(links: list[list[tuple[int, float]]], skeletons: Patches) -> tuple[Indexes, list[int]]:
+    """Return the part that each pixel belongs to, and the skeleton that each part belongs to."""
+    part = [-1] * len(links)
+    owners: list[int] = []
+    for start, owner in enumerate(skeletons.owner.tolist()):
         if part[start] >= 0:
             continue
-        part[start] = n_parts
-        stack[0] = start
-        top = 1
-        while top:
-            top -= 1
-            k = stack[top]
-            for j in range(8):
-                m = links[k, j]
-                if m >= 0 and part[m] < 0:
-                    part[m] = n_parts
-                    stack[top] = m
-                    top += 1
-        n_parts += 1
-    return part
+        part[start] = len(owners)
+        stack = [start]
+        while stack:
+            for there, _ in links[stack.pop()]:
+                if part[there] < 0:
+                    part[there] = len(owners)
+                    stack.append(there)
+        owners.append(owner)
+    return np.array(part), owners
 
 
-@njit(cache=True)
-def _bridge(links, degree, part, n_parts, rows, cols):  # type: ignore[no-untyped-def]
-    """Join all parts by the shortest bridges between their end points (Prim); degrees stay as they are."""
-    candidates = np.flatnonzero(degree <= 1)
-    has_end = np.zeros(n_parts, np.bool_)
-    for k in candidates:
-        has_end[part[k]] = True
-    if not has_end.all():  # a closed loop has no end: all of its pixels may be joined
-        candidates = np.array([k for k in range(rows.size) if degree[k] <= 1 or not has_end[part[k]]])
-    size = candidates.size
-    best = np.full(size, np.inf)
-    origin = np.full(size, -1, np.int64)
-    joined = np.zeros(n_parts, np.bool_)
-    current = part[candidates[0]]
-    for _ in range(n_parts - 1):
-        joined[current] = True
-        for a in range(size):
-            if part[candidates[a]] != current:
-                continue
-            for b in range(size):
-                if joined[part[candidates[b]]]:
-                    continue
-                dr = rows[candidates[a]] - rows[candidates[b]]
-                dc = cols[candidates[a]] - cols[candidates[b]]
-                distance = dr * dr + dc * dc
-                if distance < best[b]:
-                    best[b] = distance
-                    origin[b] = candidates[a]
-        nearest = -1
-        for b in range(size):
-            if not joined[part[candidates[b]]] and (nearest < 0 or best[b] < best[nearest]):
-                nearest = b
-        _link(links, origin[nearest], candidates[nearest])
-        _link(links, candidates[nearest], origin[nearest])
-        current = part[candidates[nearest]]
+def _bridges(skeletons: Patches, degree: Indexes, part: Indexes, number: int) -> list[tuple[int, int]]:
+    """Return the pairs of pixels that join the parts of a skeleton by the shortest bridges (Prim)."""
+    first = int(skeletons.firsts[number])
+    own = slice(first, first + int(skeletons.counts[number]))
+    parts, is_end = part[own], degree[own] <= 1
+    # a closed loop has no end: all of its pixels may be joined
+    chosen = np.flatnonzero(is_end | ~np.isin(parts, parts[is_end]))
+    rows, cols, parts = skeletons.rows[own][chosen], skeletons.cols[own][chosen], parts[chosen]
+    best, origin = np.full(chosen.size, np.inf), np.zeros(chosen.size, np.int64)
+    waiting = np.ones(chosen.size, bool)
+    found: list[tuple[int, int]] = []
+    current = parts[0]
+    while True:
+        new = np.flatnonzero(parts == current)
+        waiting[new] = False
+        rest = np.flatnonzero(waiting)
+        if rest.size == 0:
+            return found
+        away = (rows[new, None] - rows[rest]) ** 2 + (cols[new, None] - cols[rest]) ** 2
+        nearest = away.argmin(axis=0)
+        closest = away[nearest, np.arange(rest.size)]
+        better = closest < best[rest]
+        best[rest[better]], origin[rest[better]] = closest[better], new[nearest[better]]
+        to = rest[best[rest].argmin()]
+        found.append((first + int(chosen[origin[to]]), first + int(chosen[to])))
+        current = parts[to]
 
 
-@njit(cache=True)
-def _link(links, a, b):  # type: ignore[no-untyped-def]
-    """Add b to the neighbours of a where a place is free."""
-    for j in range(links.shape[1]):
-        if links[a, j] < 0:
-            links[a, j] = b
-            return
+def longest_paths(graph: PathGraph) -> list[list[int]]:
+    """Return for each skeleton the pixels of its longest shortest path in order (exact for trees)."""
+    size = len(graph.links)
+    away, before = [math.inf] * size, [-1] * size
+    once_more, previous = away.copy(), before.copy()
+    paths = []
+    for first in graph.skeletons.firsts.tolist():
+        start = _farthest(first, graph.links, away, before)
+        at = _farthest(start, graph.links, once_more, previous)
+        path = []
+        while at >= 0:
+            path.append(at)
+            at = previous[at]
+        paths.append(path)
+    return paths
 
 
-@njit(cache=True)
-def _distances(links, rows, cols, start, sy, sx):  # type: ignore[no-untyped-def]
-    """Return path length from `start` to every pixel and the pixel before it (queue-based relaxation)."""
-    n = rows.size
-    distance = np.full(n, np.inf)
-    before = np.full(n, -1, np.int64)
-    waiting = np.zeros(n, np.bool_)
-    queue = np.empty(n + 1, np.int64)
-    queue[0] = start
-    head, tail = 0, 1
-    distance[start] = 0.0
-    while head != tail:
-        k = queue[head]
-        head = (head + 1) % (n + 1)
-        waiting[k] = False
-        for j in range(links.shape[1]):
-            m = links[k, j]
-            if m < 0:
-                continue
-            step = math.hypot((rows[k] - rows[m]) * sy, (cols[k] - cols[m]) * sx)
-            if distance[k] + step < distance[m] - 1e-9:
-                distance[m] = distance[k] + step
-                before[m] = k
-                if not waiting[m]:
-                    waiting[m] = True
-                    queue[tail] = m
-                    tail = (tail + 1) % (n + 1)
-    return distance, before
+def _farthest(start: int, links: list[list[tuple[int, float]]], away: list[float], before: list[int]) -> int:
+    """Return the first of the pixels farthest from `start`, and fill in all lengths and pixels before."""
+    away[start] = 0.0
+    waiting = deque([start])
+    seen = {start}
+    while waiting:
+        here = waiting.popleft()
+        so_far = away[here]
+        for there, step in links[here]:
+            if so_far + step < away[there] - 1e-9:
+                away[there] = so_far + step
+                before[there] = here
+                waiting.append(there)
+                seen.add(there)
+    longest = max(away[k] for k in seen)
+    return min(k for k in seen if away[k] == longest)
 
 
-@njit(cache=True)
-def longest_path(links, degree, crossing, rows, cols, padded, sy, sx):  # type: ignore[no-untyped-def]
-    """Return the pixels of the longest shortest path in order (exact for trees), and short spurs."""
-    first, _ = _distances(links, rows, cols, 0, sy, sx)
-    distance, before = _distances(links, rows, cols, np.argmax(first), sy, sx)
-    last = np.argmax(distance)
-    on_path = np.zeros(rows.size, np.bool_)
-    order = np.empty(rows.size, np.int64)
-    n = 0
-    k = last
-    while k >= 0:
-        order[n] = k
-        on_path[k] = True
-        n += 1
-        k = before[k]
-    n_short = 0
-    for start in range(rows.size):
-        if degree[start] == 1 and not on_path[start]:
-            n_short += _is_spur(start, links, crossing, rows, cols, padded)
-    return order[:n].copy(), n_short
+def count_spurs(graph: PathGraph, paths: list[list[int]], patches: Patches) -> Indexes:
+    """Return for each skeleton how many branches end within the width of its mask, beside the path."""
+    counts = np.zeros(patches.n, np.int64)
+    on_path = np.zeros(graph.degree.size, bool)
+    on_path[[k for path in paths for k in path]] = True
+    for start in np.flatnonzero((graph.degree == 1) & ~on_path).tolist():
+        counts[graph.skeletons.owner[start]] += _is_spur(start, graph, patches)
+    return counts
 
 
-@njit(cache=True)
-def _is_spur(start, links, crossing, rows, cols, padded):  # type: ignore[no-untyped-def]
+def _is_spur(start: int, graph: PathGraph, patches: Patches) -> bool:
     """Tell whether the branch that ends at `start` is no longer than the mask is wide where it joins."""
-    k = start
-    previous = -1
-    steps = 0
-    while crossing[k] < 3 and steps < 64:
+    here, previous, steps = start, -1, 0
+    while graph.crossing[here] < 3 and steps < _FARTHEST_SPUR:
         following = -1
-        for j in range(8):
-            m = links[k, j]
-            if m >= 0 and m != previous and (following < 0 or crossing[m] >= 3):
-                following = m
+        for there, _ in graph.links[here]:
+            if there != previous and (following < 0 or graph.crossing[there] >= 3):
+                following = there
         if following < 0:
-            return 0
-        previous = k
-        k = following
-        steps += 1
-    reach = 1
-    while reach < 64:  # half-width of the mask at the joint: first unset pixel in eight directions
-        r, c = rows[k], cols[k]
-        if r - reach < 0 or c - reach < 0 or r + reach >= padded.shape[0] or c + reach >= padded.shape[1]:
-            break
-        unset = 0
-        for j in range(8):
-            unset += padded[r + reach * NEIGHBOUR_ROWS[j], c + reach * NEIGHBOUR_COLS[j]] == 0
-        if unset:
-            break
-        reach += 1
-    return 1 if steps <= reach + 2 else 0
+            return False
+        previous, here, steps = here, following, steps + 1
+    return steps <= _half_width(here, graph.skeletons, patches) + 2
+
+
+def _half_width(pixel: int, skeletons: Patches, patches: Patches) -> int:
+    """Return how far the mask reaches around a pixel: to the first unset pixel in eight directions."""
+    owner, row, col = (int(values[pixel]) for values in (skeletons.owner, skeletons.rows, skeletons.cols))
+    height, width = patches.sizes[owner].tolist()
+    far = min(row + 1, col + 1, height - row, width - col, _FARTHEST_SPUR - 1)
+    reach = np.arange(1, far + 1)[:, None]
+    around = int(patches.origins[owner]) + row * int(patches.strides[owner]) + col
+    set_there = patches.cells[
+        around + reach * (NEIGHBOUR_ROWS * patches.strides[owner] + NEIGHBOUR_COLS)
+    ].all(axis=1)
+    return far + 1 if set_there.all() else int(set_there.argmin()) + 1

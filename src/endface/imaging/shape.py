@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-Coordinates = NDArray[np.int64]
-Pixels = tuple[Coordinates, Coordinates]
+from endface.imaging.patches import Floats, Indexes, Patches
+
 _CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]], np.float32)
 
 
@@ -70,9 +69,7 @@ class Shape:
     hu: tuple[float, ...]
 
 
-def measure_shape(
-    mask: NDArray[np.bool_], *, spacing: tuple[float, float] = (1.0, 1.0), pixels: Pixels | None = None
-) -> Shape:
+def measure_shape(mask: NDArray[np.bool_], *, spacing: tuple[float, float] = (1.0, 1.0)) -> Shape:
     """Measure the shape of the set pixels of a mask.
 
     Parameters
@@ -81,9 +78,6 @@ def measure_shape(
         At least one pixel set.
     spacing : (float, float)
         Pitch of rows and columns, e.g. um per px.
-    pixels : (rows, cols), optional
-        What `set_pixels(mask)` gives, where it is at hand: in the box of a long scratch it costs most of
-        the time.
 
     Returns
     -------
@@ -107,154 +101,130 @@ def measure_shape(
     M.-K. Hu, "Visual pattern recognition by moment invariants", 1962, doi:10.1109/TIT.1962.1057692.
     S. B. Gray, "Local properties of binary images in two dimensions", 1971, doi:10.1109/T-C.1971.223289.
     """
-    rows, cols = set_pixels(mask) if pixels is None else pixels
-    if rows.size == 0:
-        raise ValueError("measure_shape: expected a mask with at least one pixel, found none")
+    return measure_shapes(Patches.of([mask]), spacing=spacing)[0]
+
+
+def measure_shapes(patches: Patches, *, spacing: tuple[float, float] = (1.0, 1.0)) -> list[Shape]:
+    """Measure the shapes of many masks, each as `measure_shape` does."""
     sy, sx = spacing
-    moments = _central_moments(rows, cols, sy, sx)
-    crossings, edge_rows, edge_cols = _walk_boundary(pad(mask), rows, cols)
-    perimeter = _crofton(crossings, sy, sx)
+    codes = patches.codes()
+    moments = _central_moments(patches, sy, sx)
+    crossings = _crossings(patches, codes)
+    edge = _IS_EDGE[codes]
+    rows, cols, owner = patches.rows[edge], patches.cols[edge], patches.owner[edge]
+    starts = np.searchsorted(owner, np.arange(patches.n))
     major_axis, minor_axis, angle_rad = _principal_axes(moments)
-    hull_area, rectangle_area, diameter = _hull_figures(edge_rows, edge_cols, sy, sx)
-    extents = _extents(edge_rows, edge_cols, sy, sx, angle_rad)
-    area = rows.size * sy * sx
-    return Shape(
-        area_px=int(rows.size),
-        area=area,
-        row_px=float(moments[0]),
-        col_px=float(moments[1]),
-        orientation_deg=math.degrees(angle_rad) % 180.0,
-        major=max(extents),
-        minor=min(extents),
-        aspect_ratio=math.sqrt(major_axis / minor_axis),
-        eccentricity=math.sqrt(max(0.0, 1.0 - minor_axis / major_axis)),
-        perimeter=perimeter,
-        circularity=min(1.0, 4.0 * math.pi * area / perimeter**2),
-        solidity=min(1.0, area / hull_area),
-        extent=min(1.0, area / rectangle_area),
-        diameter=diameter,
-        euler_number=int(crossings[4]),
-        hu=tuple(_hu_moments(moments, area).tolist()),
+    major, minor = _extents(rows, cols, owner, starts, sy, sx, angle_rad)
+    centres = np.stack([cols, rows], axis=1).astype(np.float32)
+    hulls = np.array([_hull_figures(own, sy, sx) for own in np.split(centres, starts[1:])])
+    area = np.asarray(patches.counts * (sy * sx), np.float64)
+    perimeter = _crofton(crossings, sy, sx)
+    columns = (
+        patches.counts,
+        area,
+        moments[0],
+        moments[1],
+        np.degrees(angle_rad) % 180.0,
+        major,
+        minor,
+        np.sqrt(major_axis / minor_axis),
+        np.sqrt(np.maximum(0.0, 1.0 - minor_axis / major_axis)),
+        perimeter,
+        np.minimum(1.0, 4.0 * math.pi * area / perimeter**2),
+        np.minimum(1.0, area / hulls[:, 0]),
+        np.minimum(1.0, area / hulls[:, 1]),
+        hulls[:, 2],
+        np.round(crossings[4]).astype(np.int64),
     )
+    hus = map(tuple, _hu_moments(moments, area).T.tolist())
+    return [Shape(*row) for row in zip(*(column.tolist() for column in columns), hus, strict=True)]
 
 
-def set_pixels(mask: NDArray[np.bool_]) -> Pixels:
-    """Return rows and columns of the set pixels."""
-    rows, cols = np.nonzero(mask)
-    return rows.astype(np.int64, copy=False), cols.astype(np.int64, copy=False)
-
-
-def pad(mask: NDArray[np.bool_], width: int = 1) -> NDArray[np.uint8]:
-    """Return the mask as uint8 with a margin of `width` zeros on every side."""
-    out = np.zeros((mask.shape[0] + 2 * width, mask.shape[1] + 2 * width), np.uint8)
-    out[width : out.shape[0] - width, width : out.shape[1] - width] = mask
-    return out
-
-
-def edge_pixels(mask: NDArray[np.bool_], *, pixels: Pixels | None = None) -> Pixels:
+def edge_pixels(mask: NDArray[np.bool_]) -> tuple[Indexes, Indexes]:
     """Return rows and columns of the set pixels with an unset 4-neighbour; beyond the box is unset."""
-    rows, cols = set_pixels(mask) if pixels is None else pixels
-    _, edge_rows, edge_cols = _walk_boundary(pad(mask), rows, cols)
-    return edge_rows, edge_cols
+    patches = Patches.of([mask])
+    edge = is_edge(patches.codes())
+    return patches.rows[edge], patches.cols[edge]
 
 
-@njit(cache=True)
-def _central_moments(rows, cols, sy, sx):  # type: ignore[no-untyped-def]
-    """Return row and column centroid (px), then mu20, mu11, mu02, mu30, mu21, mu12, mu03 (x right, y up)."""
-    n = rows.size
-    mean_row = 0.0
-    mean_col = 0.0
-    for k in range(n):
-        mean_row += rows[k]
-        mean_col += cols[k]
-    mean_row /= n
-    mean_col /= n
-    out = np.zeros(9)
-    out[0] = mean_row
-    out[1] = mean_col
-    for k in range(n):
-        x = (cols[k] - mean_col) * sx
-        y = (mean_row - rows[k]) * sy
-        out[2] += x * x
-        out[3] += x * y
-        out[4] += y * y
-        out[5] += x * x * x
-        out[6] += x * x * y
-        out[7] += x * y * y
-        out[8] += y * y * y
+def is_edge(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tell of neighbourhoods as of `Patches.codes` whether one of the four direct neighbours is unset."""
+    return _IS_EDGE[codes]
+
+
+def _central_moments(patches: Patches, sy: float, sx: float) -> Floats:
+    """Return row and column of centroids (px), then mu20, mu11, mu02, mu30 .. mu03 (x right, y up)."""
+    n = patches.counts
+    row, col = patches.total(patches.rows) / n, patches.total(patches.cols) / n
+    x = (patches.cols - col[patches.owner]) * sx
+    y = (row[patches.owner] - patches.rows) * sy
+    xx, xy, yy = x * x, x * y, y * y
+    sums = np.stack([patches.total(part) for part in (xx, xy, yy, xx * x, xx * y, x * yy, yy * y)])
     # a pixel is a small square, not a point: without this a single pixel or row has no width at all
-    out[2] += n * sx * sx / 12.0
-    out[4] += n * sy * sy / 12.0
-    out[2:] *= sx * sy
-    return out
+    sums[0] += n * (sx * sx / 12.0)
+    sums[2] += n * (sy * sy / 12.0)
+    return np.concatenate([[row, col], sums * (sx * sy)])
 
 
-@njit(cache=True)
-def _walk_boundary(padded, rows, cols):  # type: ignore[no-untyped-def]
-    """Return crossings along x, y and both diagonals and the Euler number, then the edge pixels."""
-    crossings = np.zeros(5, np.int64)
-    edge_rows = np.empty(rows.size, np.int64)
-    edge_cols = np.empty(rows.size, np.int64)
-    n_edge = 0
-    quads = 0.0
-    for k in range(rows.size):
-        r = rows[k] + 1
-        c = cols[k] + 1
-        along_x = 2 - padded[r, c - 1] - padded[r, c + 1]
-        along_y = 2 - padded[r - 1, c] - padded[r + 1, c]
-        crossings[0] += along_x
-        crossings[1] += along_y
-        crossings[2] += 2 - padded[r - 1, c - 1] - padded[r + 1, c + 1]
-        crossings[3] += 2 - padded[r - 1, c + 1] - padded[r + 1, c - 1]
-        if along_x + along_y > 0:
-            edge_rows[n_edge] = rows[k]
-            edge_cols[n_edge] = cols[k]
-            n_edge += 1
-        for dr in range(-1, 1):
-            for dc in range(-1, 1):
-                a = padded[r + dr, c + dc]
-                b = padded[r + dr, c + dc + 1]
-                d = padded[r + dr + 1, c + dc]
-                e = padded[r + dr + 1, c + dc + 1]
-                total = a + b + d + e
-                # Gray's quads; each is met once per set pixel, hence the division
-                if total == 1:
-                    quads += 1.0
-                elif total == 3:
-                    quads -= 1.0 / 3.0
-                elif total == 2 and a == e:
-                    quads -= 1.0
-    crossings[4] = round(quads / 4.0)
-    return crossings, edge_rows[:n_edge].copy(), edge_cols[:n_edge].copy()
+def _neighbourhood_figures() -> Floats:
+    """Return of 256 neighbourhoods crossings along x, y and both diagonals, and part of Euler's number."""
+    figures = np.zeros((256, 5))
+    for code in range(256):
+        east, north_east, north, north_west, west, south_west, south, south_east = (
+            (code >> k) & 1 for k in range(8)
+        )
+        figures[code, 0] = 2 - west - east
+        figures[code, 1] = 2 - north - south
+        figures[code, 2] = 2 - north_west - south_east
+        figures[code, 3] = 2 - north_east - south_west
+        for side, diagonal, other in (
+            (north, north_west, west),
+            (north, north_east, east),
+            (south, south_west, west),
+            (south, south_east, east),
+        ):
+            # Gray's quads; each is met once per set pixel, hence the division
+            total = 1 + side + diagonal + other
+            quads = (
+                1.0 if total == 1 else -1.0 / 3.0 if total == 3 else -1.0 if total == 2 and diagonal else 0.0
+            )
+            figures[code, 4] += quads / 4.0
+    return figures
 
 
-def _crofton(crossings: NDArray[np.int64], sy: float, sx: float) -> float:
+_FIGURES = _neighbourhood_figures()
+_IS_EDGE = np.array([code & 0b01010101 != 0b01010101 for code in range(256)])
+
+
+def _crossings(patches: Patches, codes: NDArray[np.uint8]) -> Floats:
+    """Return (5, N) crossings along x, y and both diagonals, and Euler numbers."""
+    found = np.bincount(patches.owner * 256 + codes, minlength=patches.n * 256)
+    return np.asarray((found.reshape(patches.n, 256) @ _FIGURES).T)
+
+
+def _crofton(crossings: Floats, sy: float, sx: float) -> Floats:
     """Return the perimeter from crossings: (pi / 2) sum of angular weight x crossings x line distance."""
     angle = math.atan2(sy, sx)
     diagonal = sy * sx / math.hypot(sy, sx)
     total = (
-        angle / math.pi * float(crossings[0]) * sy
-        + (0.5 - angle / math.pi) * float(crossings[1]) * sx
-        + 0.25 * float(crossings[2] + crossings[3]) * diagonal
+        angle / math.pi * crossings[0] * sy
+        + (0.5 - angle / math.pi) * crossings[1] * sx
+        + 0.25 * (crossings[2] + crossings[3]) * diagonal
     )
-    return 0.5 * math.pi * total
+    return np.asarray(0.5 * math.pi * total)
 
 
-def _principal_axes(moments: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return larger and smaller eigenvalue of the second moments and the angle of the larger one."""
-    mu20, mu11, mu02 = (float(m) for m in moments[2:5])
+def _principal_axes(moments: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return larger and smaller eigenvalues of the second moments and the angles of the larger ones."""
+    mu20, mu11, mu02 = moments[2:5]
     half_sum, half_difference = (mu20 + mu02) / 2, (mu20 - mu02) / 2
-    root = math.hypot(half_difference, mu11)
-    smaller = max(half_sum - root, 1e-12 * half_sum)
-    return half_sum + root, smaller, 0.5 * math.atan2(mu11, half_difference)
+    root = np.hypot(half_difference, mu11)
+    smaller = np.maximum(half_sum - root, 1e-12 * half_sum)
+    return half_sum + root, smaller, 0.5 * np.arctan2(mu11, half_difference)
 
 
-def _hull_figures(
-    edge_rows: Coordinates, edge_cols: Coordinates, sy: float, sx: float
-) -> tuple[float, float, float]:
+def _hull_figures(centres: NDArray[np.float32], sy: float, sx: float) -> tuple[float, float, float]:
     """Return area of the hull of all pixel corners, area of its smallest rectangle, enclosing diameter."""
-    centres = np.empty((edge_rows.size, 2), np.float32)
-    centres[:, 0], centres[:, 1] = edge_cols, edge_rows
     hull = cv2.convexHull(centres)[:, 0, :]
     corners = (hull[:, None, :] + _CORNERS[None]).reshape(-1, 2)
     corners *= np.array([sx, sy], np.float32)
@@ -279,32 +249,37 @@ def _diameter_margin(between_centres_px: float) -> float:
 
 
 def _extents(
-    edge_rows: Coordinates, edge_cols: Coordinates, sy: float, sx: float, angle_rad: float
-) -> tuple[float, float]:
-    """Return the extent of the pixels along the major axis and across it."""
-    x, y = edge_cols * sx, -edge_rows * sy
-    cosine, sine = math.cos(angle_rad), math.sin(angle_rad)
-    along, across = x * cosine + y * sine, y * cosine - x * sine
+    rows: Indexes, cols: Indexes, owner: Indexes, starts: Indexes, sy: float, sx: float, angle_rad: Floats
+) -> tuple[Floats, Floats]:
+    """Return the larger and the smaller of the extents of pixels along their major axes and across them."""
+    x, y = cols * sx, -rows * sy
+    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
+    along = x * cosine[owner] + y * sine[owner]
+    across = y * cosine[owner] - x * sine[owner]
+    spans = [
+        np.maximum.reduceat(part, starts) - np.minimum.reduceat(part, starts) for part in (along, across)
+    ]
     # a pixel's own size in that direction, as seen by the equal-area disc's softer edge
-    own_along = math.hypot(sx * cosine, sy * sine)
-    own_across = math.hypot(sx * sine, sy * cosine)
-    return float(np.ptp(along)) + own_along, float(np.ptp(across)) + own_across
+    spans[0] += np.hypot(sx * cosine, sy * sine)
+    spans[1] += np.hypot(sx * sine, sy * cosine)
+    return np.maximum(*spans), np.minimum(*spans)
 
 
-@njit(cache=True)
-def _hu_moments(moments, area):  # type: ignore[no-untyped-def]
-    """Return Hu's seven invariants from central moments (mu20, mu11, mu02, mu30, mu21, mu12, mu03)."""
-    n20, n11, n02 = moments[2] / area**2, moments[3] / area**2, moments[4] / area**2
-    third = area**2.5
-    n30, n21, n12, n03 = moments[5] / third, moments[6] / third, moments[7] / third, moments[8] / third
+def _hu_moments(moments: Floats, area: Floats) -> Floats:
+    """Return (7, N) Hu's invariants from central moments (mu20, mu11, mu02, mu30, mu21, mu12, mu03)."""
+    n20, n11, n02 = moments[2:5] / area**2
+    n30, n21, n12, n03 = moments[5:9] / area**2.5
     p, q = n30 + n12, n21 + n03
     r, s = n30 - 3 * n12, 3 * n21 - n03
-    hu = np.empty(7)
-    hu[0] = n20 + n02
-    hu[1] = (n20 - n02) ** 2 + 4 * n11 * n11
-    hu[2] = r * r + s * s
-    hu[3] = p * p + q * q
-    hu[4] = r * p * (p * p - 3 * q * q) + s * q * (3 * p * p - q * q)
-    hu[5] = (n20 - n02) * (p * p - q * q) + 4 * n11 * p * q
-    hu[6] = s * p * (p * p - 3 * q * q) - r * q * (3 * p * p - q * q)
-    return np.sign(hu) * np.log10(1.0 + 1e6 * np.abs(hu))
+    hu = np.stack(
+        [
+            n20 + n02,
+            (n20 - n02) ** 2 + 4 * n11 * n11,
+            r * r + s * s,
+            p * p + q * q,
+            r * p * (p * p - 3 * q * q) + s * q * (3 * p * p - q * q),
+            (n20 - n02) * (p * p - q * q) + 4 * n11 * p * q,
+            s * p * (p * p - 3 * q * q) - r * q * (3 * p * p - q * q),
+        ]
+    )
+    return np.asarray(np.sign(hu) * np.log10(1.0 + 1e6 * np.abs(hu)))

@@ -6,15 +6,13 @@ How wide a line *looks* is in `linewidth`; here the width is that of the mask.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from endface.imaging.pathgraph import NEIGHBOUR_COLS, NEIGHBOUR_ROWS, build_graph, longest_path
-from endface.imaging.shape import Pixels, pad, set_pixels
+from endface.imaging.patches import NEIGHBOUR_COLS, NEIGHBOUR_ROWS, Floats, Indexes, Patches, packed, steps
+from endface.imaging.pathgraph import build_graph, count_spurs, longest_paths
 
 SMOOTHING_PX = 4  # half-window of the path's moving average: hides the pixel staircase, keeps a bend of 20 px
 
@@ -33,6 +31,8 @@ class Centerline:
         Straight distance of its ends.
     turning_rad : float
         Sum of the absolute turning angles along the path.
+    waviness : float
+        Root mean square distance of the path from its best parabola, over the path's extent.
     mean_width, max_width : float
         Area over length, and the largest width of the mask across the path.
     skeleton_px : int
@@ -46,6 +46,7 @@ class Centerline:
     length: float
     chord: float
     turning_rad: float
+    waviness: float
     mean_width: float
     max_width: float
     skeleton_px: int
@@ -72,20 +73,24 @@ def thin(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     -------
     (h, w) bool ndarray
 
+    References
+    ----------
+    A. Rosenfeld, "A characterization of parallel thinning algorithms", 1975,
+    doi:10.1016/S0019-9958(75)90448-9: pixels of one side may go at once.
+
     Examples
     --------
     >>> int(thin(np.ones((3, 9), bool)).sum()) <= 9
     True
     """
-    padded = pad(mask)
-    rows, cols = np.nonzero(mask)
-    _thin(padded, rows + 1, cols + 1, _SIMPLE)
-    return padded[1:-1, 1:-1].astype(bool)
+    out = np.zeros(mask.shape, bool)
+    if mask.any():
+        left = _thinned(Patches.of([mask]))
+        out[left.rows, left.cols] = True
+    return out
 
 
-def trace(
-    mask: NDArray[np.bool_], *, spacing: tuple[float, float] = (1.0, 1.0), pixels: Pixels | None = None
-) -> Centerline:
+def trace(mask: NDArray[np.bool_], *, spacing: tuple[float, float] = (1.0, 1.0)) -> Centerline:
     """Follow the longest path through a mask's skeleton.
 
     Parts that are not connected (an interrupted scratch) are joined across the gaps between their nearest
@@ -98,9 +103,6 @@ def trace(
         At least one pixel set.
     spacing : (float, float)
         Pitch of rows and columns.
-    pixels : (rows, cols), optional
-        What `set_pixels(mask)` gives, where it is at hand: in the box of a long scratch it costs most of
-        the time.
 
     Returns
     -------
@@ -119,161 +121,272 @@ def trace(
     >>> round(found.length, 1), round(found.mean_width, 1), found.n_ends
     (15.0, 1.5, 2)
     """
-    rows, cols = set_pixels(mask) if pixels is None else pixels
-    if rows.size == 0:
-        raise ValueError("trace: expected a mask with at least one pixel, found none")
-    padded = pad(mask)
-    thinned = padded.copy()
-    skeleton_rows, skeleton_cols = _thin(thinned, rows + 1, cols + 1, _SIMPLE)
-    index = np.zeros(padded.shape, np.int32)
-    links, degree, crossing, n_parts = build_graph(thinned, index, skeleton_rows, skeleton_cols)
-    order, n_short = longest_path(links, degree, crossing, skeleton_rows, skeleton_cols, padded, *spacing)
-    path = _smooth(skeleton_rows[order].astype(float), skeleton_cols[order].astype(float), SMOOTHING_PX)
-    path = _prolong(path, padded)
-    figures = _path_figures(path, padded, *spacing)
-    return Centerline(
-        path_px=path - 1.0,
-        length_px=float(figures[0]),
-        length=float(figures[1]),
-        chord=float(figures[2]),
-        turning_rad=float(figures[3]),
-        mean_width=rows.size * spacing[0] * spacing[1] / float(figures[1]),
-        max_width=float(figures[4]),
-        skeleton_px=int(skeleton_rows.size),
-        n_branches=max(0, int(np.count_nonzero(crossing >= 3)) - int(n_short)),
-        n_ends=max(0, int(np.count_nonzero(degree == 1)) - int(n_short)),
-        n_parts=int(n_parts),
+    return trace_all(Patches.of([mask]), spacing=spacing)[0]
+
+
+def trace_all(patches: Patches, *, spacing: tuple[float, float] = (1.0, 1.0)) -> list[Centerline]:
+    """Trace the centre lines of many masks, each as `trace` does."""
+    skeletons = _thinned(patches)
+    graph = build_graph(skeletons, spacing=spacing)
+    orders = longest_paths(graph)
+    n_short = count_spurs(graph, orders, patches)
+    path = _paths(skeletons, orders, patches)
+    length_px, length = path.total(path.step_px), path.total(path.step(spacing))
+    branches = np.bincount(skeletons.owner, graph.crossing >= 3, minlength=patches.n).astype(np.int64)
+    ends = np.bincount(skeletons.owner, graph.degree == 1, minlength=patches.n).astype(np.int64)
+    columns = (
+        length_px,
+        length,
+        path.chord(spacing),
+        _turning(path, spacing),
+        _waviness(path, spacing),
+        patches.counts * (spacing[0] * spacing[1]) / length,
+        _widest(path, patches, spacing),
+        skeletons.counts,
+        np.maximum(0, branches - n_short),
+        np.maximum(0, ends - n_short),
+        graph.n_parts,
     )
+    points = np.split(path.points, path.starts[1:])
+    return [
+        Centerline(own, *row)
+        for own, row in zip(points, zip(*(column.tolist() for column in columns), strict=True), strict=True)
+    ]
 
 
-def _simple_table() -> NDArray[np.bool_]:
-    """Return for each of 256 neighbourhoods whether the centre is simple (Yokoi number 1), no end point."""
-    table = np.zeros(256, bool)
+@dataclass(frozen=True, eq=False, slots=True)
+class _Paths:
+    """The paths of all patches, one after the other: points (row, column) in the boxes of their masks."""
+
+    points: Floats
+    starts: Indexes
+    counts: Indexes
+
+    @property
+    def owner(self) -> Indexes:
+        return np.repeat(np.arange(self.counts.size), self.counts)
+
+    @property
+    def place(self) -> Indexes:
+        """Number of each point on its path."""
+        return np.arange(len(self.points)) - np.repeat(self.starts, self.counts)
+
+    @property
+    def step_px(self) -> Floats:
+        return self.step((1.0, 1.0))
+
+    def step(self, spacing: tuple[float, float]) -> Floats:
+        """Return the distance from each point to the next one of its path; 0 at its end."""
+        moved = np.diff(self.points, axis=0, append=self.points[-1:]) * np.array(spacing)
+        moved[self.starts[1:] - 1] = 0.0
+        return np.asarray(np.hypot(moved[:, 0], moved[:, 1]))
+
+    def chord(self, spacing: tuple[float, float]) -> Floats:
+        across = (self.points[self.starts + self.counts - 1] - self.points[self.starts]) * np.array(spacing)
+        return np.asarray(np.hypot(across[:, 0], across[:, 1]))
+
+    def total(self, values: Floats) -> Floats:
+        """Return the sum over each path."""
+        return np.bincount(self.owner, values, minlength=self.counts.size).astype(np.float64, copy=False)
+
+
+def _deletable_table() -> NDArray[np.bool_]:
+    """Return for 8 directions and 256 neighbourhoods whether a border pixel of that side may be deleted.
+
+    It is a simple point (Yokoi number 1), and no end point.
+    """
+    table = np.zeros((8, 256), bool)
     for code in range(256):
         on = [(code >> k) & 1 for k in range(8)]  # counter-clockwise from +x
         off = [1 - bit for bit in on] + [1 - on[0]]
         yokoi = sum(off[k] - off[k] * off[k + 1] * off[(k + 2) % 8] for k in (0, 2, 4, 6))
-        table[code] = yokoi == 1 and sum(on) >= 2
+        for side in (0, 2, 4, 6):
+            table[side, code] = yokoi == 1 and sum(on) >= 2 and not on[side]
     return table
 
 
-_SIMPLE = _simple_table()
+_DELETABLE = _deletable_table()
+_WAITING = 2  # marks pixels that are looked at
 
 
-@njit(cache=True)
-def _thin(image, rows, cols, simple):  # type: ignore[no-untyped-def]
-    """Thin `image` (padded uint8) in place and return the rows and columns that are left."""
-    rows = rows.copy()
-    cols = cols.copy()
-    n = rows.size
-    marked = np.empty(n, np.int64)
-    changed = True
-    while changed:
-        changed = False
+def _thinned(patches: Patches) -> Patches:
+    """Return the skeletons of all patches."""
+    cells = patches.cells.copy()
+    waiting, strides = patches.places, patches.strides[patches.owner]
+    number = np.empty(cells.size, np.int32)
+    while waiting.size:
+        cells[waiting] = _WAITING
+        touched = [waiting[:0]]
+        touched_strides = [waiting[:0]]
         for side in (2, 6, 0, 4):
-            n_marked = 0
-            for k in range(n):
-                if image[rows[k] + NEIGHBOUR_ROWS[side], cols[k] + NEIGHBOUR_COLS[side]] == 0:
-                    marked[n_marked] = k
-                    n_marked += 1
-            for m in range(n_marked):
-                k = marked[m]
-                code = 0
-                for j in range(8):
-                    code |= image[rows[k] + NEIGHBOUR_ROWS[j], cols[k] + NEIGHBOUR_COLS[j]] << j
-                if simple[code]:
-                    image[rows[k], cols[k]] = 0
-                    changed = True
-            kept = 0
-            for k in range(n):
-                if image[rows[k], cols[k]]:
-                    rows[kept] = rows[k]
-                    cols[kept] = cols[k]
-                    kept += 1
-            n = kept
-    return rows[:n].copy(), cols[:n].copy()
+            around = waiting[:, None] + steps(strides, NEIGHBOUR_ROWS, NEIGHBOUR_COLS)
+            gone = _peeled(cells, waiting, around, side)
+            if not gone.any():
+                continue
+            near, near_strides = around[gone].ravel(), np.repeat(strides[gone], 8)
+            touched.append(near)
+            touched_strides.append(near_strides)
+            new = cells[near] == 1
+            near, near_strides = _distinct(near[new], near_strides[new], number)
+            cells[near] = _WAITING
+            waiting = np.concatenate([waiting[~gone], near])
+            strides = np.concatenate([strides[~gone], near_strides])
+        # only where something changed can anything change in the next round
+        cells[waiting] = 1
+        near, near_strides = np.concatenate(touched), np.concatenate(touched_strides)
+        left = cells[near] > 0
+        waiting, strides = _distinct(near[left], near_strides[left], number)
+    kept = cells[patches.places] > 0
+    counts = np.bincount(patches.owner[kept], minlength=patches.n)
+    return replace(
+        patches,
+        cells=cells,
+        owner=patches.owner[kept],
+        rows=patches.rows[kept],
+        cols=patches.cols[kept],
+        places=patches.places[kept],
+        firsts=np.cumsum(counts) - counts,
+        counts=counts,
+    )
 
 
-@njit(cache=True)
-def _smooth(rows, cols, half):  # type: ignore[no-untyped-def]
-    """Return the path (n, 2) after a moving average whose window shrinks towards the ends."""
-    n = rows.size
-    out = np.empty((n, 2))
-    for k in range(n):
-        reach = min(half, k, n - 1 - k)
-        row = 0.0
-        col = 0.0
-        for m in range(k - reach, k + reach + 1):
-            row += rows[m]
-            col += cols[m]
-        out[k, 0] = row / (2 * reach + 1)
-        out[k, 1] = col / (2 * reach + 1)
-    return out
+def _peeled(cells: NDArray[np.uint8], places: Indexes, around: Indexes, side: int) -> NDArray[np.bool_]:
+    """Delete the pixels of one side that can go, one after the other; tell which of the places these were.
+
+    Whether a pixel goes depends on whether those before it went. Assuming first that none went, then what
+    followed from that and so on leads to what going one by one leads to: what depends on k others is right
+    after k rounds.
+    """
+    code = packed(cells[around])
+    table = _DELETABLE[side]
+    gone = np.asarray(table[code])
+    mine = np.flatnonzero(code & (1 << side) == 0)
+    code, around = code[mine], around[mine, 1:5]
+    later = code & 0b11100001
+    decided = gone[mine]
+    while decided.any():
+        cells[places[mine]] = np.where(decided, 0, _WAITING)
+        earlier = np.packbits(cells[around], axis=1, bitorder="little")[:, 0] << np.uint8(1)
+        again = table[later | earlier]
+        if np.array_equal(again, decided):
+            break
+        decided = again
+    else:
+        cells[places[mine]] = _WAITING
+    gone[mine] = decided
+    return gone
 
 
-@njit(cache=True)
-def _inside(padded, row, col):  # type: ignore[no-untyped-def]
-    """Tell whether the pixel nearest to a position is set."""
-    r = int(np.floor(row + 0.5))
-    c = int(np.floor(col + 0.5))
-    return 0 <= r < padded.shape[0] and 0 <= c < padded.shape[1] and padded[r, c] != 0
+def _distinct(places: Indexes, strides: Indexes, number: NDArray[np.int32]) -> tuple[Indexes, Indexes]:
+    """Return each place once, with its stride; `number` is a place to work, as large as the cells."""
+    at = np.arange(places.size, dtype=np.int32)
+    number[places] = at
+    once = number[places] == at
+    return places[once], strides[once]
 
 
-@njit(cache=True)
-def _prolong(path, padded):  # type: ignore[no-untyped-def]
-    """Return the path with both ends moved on along their tangents until the mask ends."""
-    n = path.shape[0]
-    out = np.empty((n + 2, 2))
-    out[1 : n + 1] = path
-    for end in range(2):
-        tip = 0 if end == 0 else n - 1
-        inner = min(10, n - 1) if end == 0 else max(n - 11, 0)
-        dr = path[tip, 0] - path[inner, 0]
-        dc = path[tip, 1] - path[inner, 1]
-        norm = math.hypot(dr, dc)
-        if norm < 0.5:  # a dot has no tangent
-            dr, dc, norm = 0.0, (1.0 if end else -1.0), 1.0
-        step = 0.0
-        while _inside(
-            padded, path[tip, 0] + dr / norm * (step + 0.125), path[tip, 1] + dc / norm * (step + 0.125)
-        ):
-            step += 0.125
-        step += 0.0625
-        place = 0 if end == 0 else n + 1
-        out[place, 0] = path[tip, 0] + dr / norm * step
-        out[place, 1] = path[tip, 1] + dc / norm * step
-    return out
+def _paths(skeletons: Patches, orders: list[list[int]], patches: Patches) -> _Paths:
+    """Return the paths of listed pixels, smoothed and prolonged to the ends of the masks."""
+    counts = np.array([len(order) for order in orders])
+    starts = np.cumsum(counts) - counts
+    order = np.concatenate([np.array(own, np.int64) for own in orders])
+    raw = _Paths(
+        np.stack([skeletons.rows[order], skeletons.cols[order]], axis=1).astype(float), starts, counts
+    )
+    # a moving average whose window shrinks towards the ends
+    place, size = raw.place, np.repeat(counts, counts)
+    half = np.minimum(np.minimum(place, size - 1 - place), SMOOTHING_PX)
+    sums = np.concatenate([np.zeros((1, 2)), np.cumsum(raw.points, axis=0)])
+    at = np.arange(len(order))
+    smooth = (sums[at + half + 1] - sums[at - half]) / (2 * half + 1)[:, None]
+    tips = np.stack([starts, starts + counts - 1])
+    inner = np.stack([np.minimum(10, counts - 1), np.maximum(counts - 11, 0)]) + starts
+    ends = _prolonged(smooth[tips], smooth[inner], patches)
+    points = np.empty((len(order) + 2 * counts.size, 2))
+    wider = starts + 2 * np.arange(counts.size)
+    points[at + 2 * raw.owner + 1] = smooth
+    points[wider], points[wider + counts + 1] = ends
+    return _Paths(points, wider, counts + 2)
 
 
-@njit(cache=True)
-def _path_figures(path, padded, sy, sx):  # type: ignore[no-untyped-def]
-    """Return length (px), length, chord, turning angle and largest mask width across the path."""
-    n = path.shape[0]
-    out = np.zeros(5)
-    for k in range(n - 1):
-        dr = path[k + 1, 0] - path[k, 0]
-        dc = path[k + 1, 1] - path[k, 1]
-        out[0] += math.hypot(dr, dc)
-        out[1] += math.hypot(dr * sy, dc * sx)
-    out[2] = math.hypot((path[n - 1, 0] - path[0, 0]) * sy, (path[n - 1, 1] - path[0, 1]) * sx)
+def _prolonged(tips: Floats, inner: Floats, patches: Patches) -> Floats:
+    """Return the two tips (2, N, 2) of paths moved on along their tangents until the masks end."""
+    ahead = tips - inner
+    norm = np.hypot(ahead[..., 0], ahead[..., 1])
+    # a dot has no tangent
+    ahead = np.where((norm < 0.5)[..., None], [[[0.0, -1.0]], [[0.0, 1.0]]], ahead)
+    ahead /= np.where(norm < 0.5, 1.0, norm)[..., None]
+    owner = np.tile(np.arange(patches.n), 2)
+    n_inside = _steps_inside(patches, owner, tips.reshape(-1, 2), 0.125 * ahead.reshape(-1, 2), first=1)
+    return np.asarray(tips + ahead * (0.125 * n_inside.reshape(2, -1, 1) + 0.0625))
+
+
+def _steps_inside(patches: Patches, owner: Indexes, start: Floats, step: Floats, *, first: int) -> Indexes:
+    """Return how many of the points start + k step, k from `first`, lie on set pixels before one does not."""
+    count = np.zeros(owner.size, np.int64)
+    going = np.arange(owner.size)
+    at_once = 12
+    while going.size:
+        k = first + np.arange(at_once)
+        rows = start[going, 0, None] + step[going, 0, None] * k
+        cols = start[going, 1, None] + step[going, 1, None] * k
+        inside = patches.is_set(owner[going, None], rows, cols)
+        all_inside = inside.all(axis=1)
+        count[going] += np.where(all_inside, at_once, inside.argmin(axis=1))
+        going = going[all_inside]
+        first += at_once
+    return count
+
+
+def _turning(path: _Paths, spacing: tuple[float, float]) -> Floats:
+    """Return the sum of the absolute turning angles of each path, between chords of 5 points."""
     stride = 5
-    for k in range(stride, n - stride, stride):
-        y1, x1 = (path[k, 0] - path[k - stride, 0]) * sy, (path[k, 1] - path[k - stride, 1]) * sx
-        y2, x2 = (path[k + stride, 0] - path[k, 0]) * sy, (path[k + stride, 1] - path[k, 1]) * sx
-        out[3] += abs(math.atan2(y1 * x2 - x1 * y2, y1 * y2 + x1 * x2))
-    for k in range(1, n - 1):
-        low, high = max(k - 3, 0), min(k + 3, n - 1)
-        dy, dx = (path[high, 0] - path[low, 0]) * sy, (path[high, 1] - path[low, 1]) * sx
-        norm = math.hypot(dy, dx)
-        if norm == 0.0:
-            dy, dx, norm = 0.0, 1.0, 1.0
-        # across the line in physical space, expressed in pixels: (x, -y) / pitch
-        step_row, step_col = 0.25 * min(sy, sx) * dx / norm / sy, -0.25 * min(sy, sx) * dy / norm / sx
-        width = 0.0
-        for sign in (-1.0, 1.0):
-            reach = 0.0
-            while _inside(padded, path[k, 0] + sign * step_row * reach, path[k, 1] + sign * step_col * reach):
-                reach += 1.0
-            width += max(reach - 0.5, 0.0) * 0.25 * min(sy, sx)
-        out[4] = max(out[4], width)
-    return out
+    size = np.repeat(path.counts, path.counts)
+    at = np.flatnonzero((path.place > 0) & (path.place % stride == 0) & (path.place < size - stride))
+    y1, x1 = ((path.points[at] - path.points[at - stride]) * np.array(spacing)).T
+    y2, x2 = ((path.points[at + stride] - path.points[at]) * np.array(spacing)).T
+    angle = np.abs(np.arctan2(y1 * x2 - x1 * y2, y1 * y2 + x1 * x2))
+    return np.bincount(path.owner[at], angle, minlength=path.counts.size).astype(np.float64, copy=False)
+
+
+def _widest(path: _Paths, patches: Patches, spacing: tuple[float, float]) -> Floats:
+    """Return the largest width of each mask across its path."""
+    sy, sx = spacing
+    owner, at, last = path.owner, np.arange(len(path.points)), np.repeat(path.counts - 1, path.counts)
+    low, high = np.maximum(path.place - 3, 0), np.minimum(path.place + 3, last)
+    dy, dx = (
+        (path.points[at - path.place + high] - path.points[at - path.place + low]) * np.array(spacing)
+    ).T
+    norm = np.hypot(dy, dx)
+    dx, norm = np.where(norm == 0.0, 1.0, dx), np.where(norm == 0.0, 1.0, norm)
+    # across the line in physical space, expressed in pixels: (x, -y) / pitch
+    step = 0.25 * min(spacing)
+    across = np.stack([step * dx / norm / sy, -step * dy / norm / sx], axis=1)
+    within = (path.place > 0) & (path.place < last)
+    both = np.concatenate([-across[within], across[within]])
+    start, of = np.tile(path.points[within], (2, 1)), np.tile(owner[within], 2)
+    reach = np.maximum(_steps_inside(patches, of, start, both, first=0) - 0.5, 0.0).reshape(2, -1) * step
+    widest = np.zeros(patches.n)
+    np.maximum.at(widest, owner[within], reach[0] + reach[1])
+    return widest
+
+
+def _waviness(path: _Paths, spacing: tuple[float, float]) -> Floats:
+    """Return the rms distance of each path from its best parabola, over the path's extent."""
+    owner, n = path.owner, path.counts
+    points = path.points * np.array(spacing)
+    y, x = (part - (path.total(part) / n)[owner] for part in points.T)
+    angle = 0.5 * np.arctan2(2.0 * path.total(x * y), path.total(x * x) - path.total(y * y))[owner]
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    extent = np.maximum.reduceat(along, path.starts) - np.minimum.reduceat(along, path.starts)
+    extent = np.where(extent > 0.0, extent, 1.0)
+    along /= extent[owner]
+    powers = [path.total(along**k) for k in range(5)]
+    normal = np.array([[powers[i + k] for k in range(3)] for i in range(3)]).transpose(2, 0, 1)
+    # paths of few points have no best parabola, and no waviness either
+    enough = n >= 6
+    normal[~enough] = np.eye(3)
+    sides = np.stack([path.total(across), path.total(along * across), path.total(along**2 * across)], axis=1)
+    fit = np.linalg.solve(normal, sides[..., None])[owner, :, 0]
+    rest = across - (fit[:, 0] + fit[:, 1] * along + fit[:, 2] * along**2)
+    return np.where(enough, np.sqrt(path.total(rest * rest) / n) / extent, 0.0)

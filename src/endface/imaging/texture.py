@@ -11,8 +11,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from endface.imaging.patches import NEIGHBOUR_COLS, NEIGHBOUR_ROWS
 
 LEVELS = 16
 LBP_BINS = 10
@@ -72,15 +73,88 @@ def measure_texture(
     >>> texture.entropy, texture.glcm_energy, texture.lbp[8]
     (0.0, 1.0, 1.0)
     """
-    scale = LEVELS / (high - low) if high > low else 0.0
-    figures = _texture(image, rows, cols, float(low), scale, _LBP_TABLE)
-    entropy, contrast, homogeneity, energy, correlation = figures[:5].tolist()
-    return Texture(entropy, contrast, homogeneity, energy, correlation, tuple(figures[5:].tolist()))
+    owner = np.zeros(rows.size, np.int64)
+    return measure_textures(image, owner, rows, cols, low=np.array([low]), high=np.array([high]))[0]
+
+
+def measure_textures(
+    image: NDArray[np.float32],
+    owner: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int64],
+    *,
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+) -> list[Texture]:
+    """Measure the texture of many patches, each as `measure_texture` does.
+
+    `owner` (N,) is the number of the patch of each pixel; `low` and `high` are those of the patches.
+    """
+    n = low.size
+    height, width = image.shape
+    scale = np.where(high > low, LEVELS / np.maximum(high - low, 1e-30), 0.0)[owner]
+    start = low[owner]
+    centre = image[rows, cols].astype(np.float64)
+    seen = []
+    pairs = np.zeros(n * LEVELS * LEVELS)
+    level = _binned(centre, start, scale)
+    for down, right in zip(NEIGHBOUR_ROWS, NEIGHBOUR_COLS, strict=True):
+        there = np.clip(rows + down, 0, height - 1), np.clip(cols + right, 0, width - 1)
+        seen.append(image[there].astype(np.float64))
+        if down == 0 or right == 0:
+            inside = (there[0] == rows + down) & (there[1] == cols + right)
+            other = _binned(seen[-1], start, scale)
+            pairs += np.bincount(((owner * LEVELS + level) * LEVELS + other)[inside], minlength=pairs.size)
+    filled = np.bincount(owner * LEVELS + level, minlength=n * LEVELS).reshape(n, LEVELS)
+    patterns = np.bincount(owner * LBP_BINS + _lbp(centre, seen), minlength=n * LBP_BINS).reshape(n, LBP_BINS)
+    size = np.bincount(owner, minlength=n)[:, None]
+    share = filled / size
+    entropy = -(share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=1)
+    figures = _cooccurrence(pairs.reshape(n, LEVELS, LEVELS))
+    columns = (entropy + 0.0, *figures, map(tuple, (patterns / size).tolist()))
+    return [
+        Texture(*row) for row in zip(*(list(map(float, c)) for c in columns[:-1]), columns[-1], strict=True)
+    ]
+
+
+def _binned(
+    values: NDArray[np.float64], start: NDArray[np.float64], scale: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    return np.clip((values - start) * scale, 0, LEVELS - 1).astype(np.int64)
+
+
+def _cooccurrence(pairs: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Return contrast, homogeneity, energy and correlation of counts (N, a, b) of neighbours a and b."""
+    both = (pairs + pairs.transpose(0, 2, 1)).reshape(len(pairs), -1)
+    share = both / np.maximum(both.sum(axis=1, keepdims=True), 1.0)
+    a, b = (level.ravel().astype(np.float64) for level in np.mgrid[:LEVELS, :LEVELS])
+    apart = (a - b) ** 2
+    mean = (share * a).sum(axis=1)
+    variance = (share * (a * a)).sum(axis=1) - mean * mean
+    product = (share * (a * b)).sum(axis=1)
+    varied = variance > 1e-12
+    return (
+        (share * apart).sum(axis=1),
+        (share / (1.0 + apart)).sum(axis=1),
+        np.sqrt((share * share).sum(axis=1)),
+        # the convention of scikit-image for a flat patch
+        np.where(varied, (product - mean * mean) / np.where(varied, variance, 1.0), 1.0),
+    )
 
 
 def lbp_map(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the uniform rotation-invariant LBP code (8 neighbours, radius 1) of every pixel: 0 to 9."""
-    return np.asarray(_lbp_map(np.require(image, np.float32, ["C", "W"]), _LBP_TABLE))
+    padded = np.pad(np.asarray(image, np.float64), 1, mode="edge")
+    height, width = image.shape
+    out = np.empty(image.shape, np.uint8)
+    for top in range(0, height, _STRIP):  # in strips that stay in the processor's cache
+        size = min(_STRIP, height - top)
+        parts = [
+            padded[top + 1 + down : top + 1 + down + size, 1 + right : 1 + right + width]
+            for down, right in zip(NEIGHBOUR_ROWS, NEIGHBOUR_COLS, strict=True)
+        ]
+        out[top : top + size] = _lbp(padded[top + 1 : top + 1 + size, 1 : 1 + width], parts)
+    return out
 
 
 def entropy_map(image: NDArray[np.float32], *, radius_px: int = 4) -> NDArray[np.float32]:
@@ -144,83 +218,27 @@ def _lbp_table() -> NDArray[np.uint8]:
 _LBP_TABLE = _lbp_table()
 
 
-@njit(cache=True)
-def _lbp(image, r, c, table):  # type: ignore[no-untyped-def]
-    """Return the code of one pixel; neighbours on a circle, diagonal ones interpolated."""
-    height, width = image.shape
-    up, down = max(r - 1, 0), min(r + 1, height - 1)
-    left, right = max(c - 1, 0), min(c + 1, width - 1)
-    centre = image[r, c]
-    near = 0.5 * (2.0 - math.sqrt(2.0))  # weights of bilinear interpolation at 1 / sqrt(2)
-    near2 = near * near
-    cross = near * (1.0 - near)
-    far2 = (1.0 - near) * (1.0 - near)
-    code = 0
-    if image[r, right] >= centre:
-        code |= 1
-    if near2 * centre + cross * (image[r, right] + image[up, c]) + far2 * image[up, right] >= centre:
-        code |= 2
-    if image[up, c] >= centre:
-        code |= 4
-    if near2 * centre + cross * (image[r, left] + image[up, c]) + far2 * image[up, left] >= centre:
-        code |= 8
-    if image[r, left] >= centre:
-        code |= 16
-    if near2 * centre + cross * (image[r, left] + image[down, c]) + far2 * image[down, left] >= centre:
-        code |= 32
-    if image[down, c] >= centre:
-        code |= 64
-    if near2 * centre + cross * (image[r, right] + image[down, c]) + far2 * image[down, right] >= centre:
-        code |= 128
-    return table[code]
+_STRIP = 16
 
 
-@njit(cache=True)
-def _lbp_map(image, table):  # type: ignore[no-untyped-def]
-    out = np.empty(image.shape, np.uint8)
-    for r in range(image.shape[0]):
-        for c in range(image.shape[1]):
-            out[r, c] = _lbp(image, r, c, table)
-    return out
-
-
-@njit(cache=True)
-def _texture(image, rows, cols, low, scale, table):  # type: ignore[no-untyped-def]
-    """Return entropy, GLCM contrast, homogeneity, energy, correlation, then the LBP shares."""
-    height, width = image.shape
-    n = rows.size
-    histogram = np.zeros(16)
-    pairs = np.zeros((16, 16))
-    out = np.zeros(15)
-    for k in range(n):
-        r, c = rows[k], cols[k]
-        level = min(max(int((image[r, c] - low) * scale), 0), 15)
-        histogram[level] += 1.0 / n
-        out[5 + _lbp(image, r, c, table)] += 1.0 / n
-        for j in range(4):
-            r2 = r + (j == 0) - (j == 1)
-            c2 = c + (j == 2) - (j == 3)
-            if 0 <= r2 < height and 0 <= c2 < width:
-                other = min(max(int((image[r2, c2] - low) * scale), 0), 15)
-                pairs[level, other] += 1.0
-                pairs[other, level] += 1.0
-    pairs /= max(pairs.sum(), 1.0)
-    mean = 0.0
-    square = 0.0
-    product = 0.0
-    for a in range(16):
-        if histogram[a] > 0:
-            out[0] -= histogram[a] * math.log2(histogram[a])
-        for b in range(16):
-            p = pairs[a, b]
-            out[1] += p * (a - b) * (a - b)
-            out[2] += p / (1.0 + (a - b) * (a - b))
-            out[3] += p * p
-            mean += p * a
-            square += p * a * a
-            product += p * a * b
-    out[3] = math.sqrt(out[3])
-    variance = square - mean * mean
-    # the convention of scikit-image for a flat patch
-    out[4] = (product - mean * mean) / variance if variance > 1e-12 else 1.0
-    return out
+def _lbp(centre: NDArray[np.float64], near: list[NDArray[np.float64]]) -> NDArray[np.uint8]:
+    """Return codes from pixels and their eight neighbours; those on the diagonals are drawn nearer."""
+    east, north_east, north, north_west, west, south_west, south, south_east = near
+    inner = 0.5 * (2.0 - math.sqrt(2.0))  # weights of bilinear interpolation at 1 / sqrt(2)
+    near2, cross, far2 = inner * inner, inner * (1.0 - inner), (1.0 - inner) * (1.0 - inner)
+    own = near2 * centre
+    code = np.zeros(centre.shape, np.uint8)
+    for bit, values in enumerate(
+        (
+            east,
+            own + cross * (east + north) + far2 * north_east,
+            north,
+            own + cross * (west + north) + far2 * north_west,
+            west,
+            own + cross * (west + south) + far2 * south_west,
+            south,
+            own + cross * (east + south) + far2 * south_east,
+        )
+    ):
+        code |= (values >= centre).view(np.uint8) << np.uint8(bit)
+    return _LBP_TABLE[code]
