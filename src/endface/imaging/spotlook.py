@@ -22,6 +22,8 @@ _TRUE = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 _LOOKS = (2.355, 2.373, 2.428, 2.526, 2.668, 2.864, 3.114, 3.426, 3.795, 4.678, 5.668)
 _MIN_RING = 8  # fewer ring pixels of a zone say nothing about its level
 _FINE = 4  # how much finer a small patch is sampled
+_AROUND = 4  # pixels around a patch that its outline is sampled from
+_SQUARE = np.ones((3, 3), np.uint8)
 _STEP_PX = 0.8  # thickness of the shells around the outline
 _SHELLS = 8
 _SECTORS = 8
@@ -129,7 +131,7 @@ def look_at_spot(
         return SpotLook(peak_snr=patch.peak / patch.noise)
     pitch = math.sqrt(spacing[0] * spacing[1])
     diameter, major, minor, irregularity = _outline(half, (spacing[0] / fine, spacing[1] / fine))
-    coarse = (smooth > 0.5 * patch.peak) & (cv2.dilate(patch.inside, np.ones((3, 3), np.uint8)) > 0)
+    coarse = (smooth > 0.5 * patch.peak) & (cv2.dilate(patch.inside, _SQUARE) > 0)
     lit_edge, one_sided, fringe = _margin(patch, coarse, max(blur_px, 0.5))
     return SpotLook(
         diameter=diameter,
@@ -209,10 +211,17 @@ def _half_peak(smooth: Floats, patch: _Patch) -> tuple[Bools | None, int]:
     """Return the part at half the peak that covers most of the mask, finely sampled, and how finely."""
     longest = max(patch.inside.shape)
     fine = _FINE if longest < 64 else 2 if longest < 130 else 1
+    # no more than interpolation needs: what lies farther from the mask does not count
+    left, top, width, height = cv2.boundingRect(patch.inside)
+    box = (
+        slice(max(top - _AROUND, 0), top + height + _AROUND),
+        slice(max(left - _AROUND, 0), left + width + _AROUND),
+    )
+    smooth, inside = smooth[box], patch.inside[box]
     size = (smooth.shape[1] * fine, smooth.shape[0] * fine)
     sampled = cv2.resize(smooth, size, interpolation=cv2.INTER_CUBIC)
-    own = cv2.resize(patch.inside, size, interpolation=cv2.INTER_NEAREST) > 0
-    grown = cv2.dilate(patch.inside, np.ones((3, 3), np.uint8)) * patch.free.astype(np.uint8)
+    own = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST) > 0
+    grown = cv2.dilate(inside, _SQUARE) * patch.free[box]
     near = cv2.resize(grown, size, interpolation=cv2.INTER_NEAREST) > 0
     values = sampled[own]
     # the peak of a large patch is a level, not its brightest pixel
@@ -279,6 +288,8 @@ def _margin(patch: _Patch, half: Bools, blur_px: float) -> tuple[float, float, f
 
 def _mottling(patch: _Patch) -> float:
     """Return the spread of the pixels well inside over the peak, noise removed."""
-    depth = cv2.distanceTransform(np.pad(patch.inside, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    inner = patch.contrast[depth >= min(2.0, 0.6 * float(depth.max()))]
-    return math.sqrt(max(float(inner.var()) - patch.noise**2, 0.0)) / patch.peak
+    padded = cv2.copyMakeBorder(patch.inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    inner = patch.contrast[depth >= min(2.0, 0.6 * float(depth.max()))].astype(np.float64)
+    inner -= inner.sum() / inner.size
+    return math.sqrt(max(float(inner @ inner) / inner.size - patch.noise**2, 0.0)) / patch.peak
