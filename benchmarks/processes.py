@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
 
@@ -45,15 +46,18 @@ def run(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, 
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, output)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    waited = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    # workers that are copies of a process of their own are waited for by that one
+    cpu = max(waited, sum(watch.cpu_s.values()))
     return Cost(wall, cpu, watch.peak / 1e6, watch.largest / 1e6, output)
 
 
 class _Watch:
-    """Adds up the resident memory of a process and all below it, again and again."""
+    """Adds up memory and processor time of a process and all below it, again and again."""
 
     def __init__(self, pid: int, every_s: float) -> None:
         self.peak = self.largest = 0
+        self.cpu_s: dict[int, float] = {}
         self._pid, self._every = pid, every_s
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -65,7 +69,10 @@ class _Watch:
 
     def _look(self) -> None:
         while not self._done.wait(self._every):
-            sizes = [_resident(pid) for pid in _family(self._pid)]
+            family = _family(self._pid)
+            sizes = [_resident(pid) for pid in family]
+            for pid in family:
+                self.cpu_s[pid] = max(_cpu_s(pid), self.cpu_s.get(pid, 0.0))
             self.peak = max(self.peak, sum(sizes))
             self.largest = max(self.largest, *sizes, 0)
 
@@ -88,6 +95,14 @@ def _resident(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
     except (OSError, IndexError):
         return 0
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+    except (OSError, IndexError):
+        return 0.0
 
 
 def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:

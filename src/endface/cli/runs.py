@@ -61,6 +61,10 @@ def run_command(
         from endface.config import load_settings
 
         resolved = load_settings(config, overrides)
+        if engine == "local" and jobs != 1 and (len(inputs) > 1 or not Path(inputs[0]).is_file()):
+            from endface.engines import start_early
+
+            start_early("endface.stages")
         from endface.pipeline import run
 
         with progress() as show:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -35,6 +36,10 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
     "POLARS_MAX_THREADS",
 )
+
+
+# copies of a process of its own, which has neither threads nor the memory of this one
+_START: Literal["forkserver", "spawn"] = "forkserver" if sys.platform == "linux" else "spawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,8 @@ class ProcessEngine:
     ) -> Iterator[tuple[Task, Result | WorkerLost]]:
         """Work on the queue until it is empty or the pool breaks; `suspects` then holds what was left."""
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")
+            start_early(function.__module__)
+            context = multiprocessing.get_context(_START)
             self._leash = context.Pipe(duplex=False)
             self._pool = ProcessPoolExecutor(
                 self.jobs, mp_context=context, initializer=_start_worker, initargs=self._leash[:1]
@@ -185,6 +191,19 @@ def make_engine(
             hint="Add --engine dask, or leave --scheduler out.",
         )
     return SerialEngine() if jobs <= 1 else ProcessEngine(jobs=jobs)
+
+
+def start_early(module: str) -> None:
+    """Let worker processes import a module while this one is still busy with something else.
+
+    Where processes can be copied, it is imported once by a process that all workers are copies of.
+    """
+    if _START == "forkserver":
+        from multiprocessing import forkserver
+
+        with _one_thread_in_children():
+            multiprocessing.get_context(_START).set_forkserver_preload([module])
+            forkserver.ensure_running()
 
 
 def available_cores() -> int:
