@@ -81,7 +81,7 @@ def surroundings(patches: Patches) -> tuple[Indexes, Indexes]:
     (28, -7)
     """
     cells = np.zeros(patches.cells.size, np.uint8)
-    edge = is_edge(patches.codes())
+    edge = is_edge(patches.codes)
     places, owner = patches.places[edge], patches.owner[edge]
     cells[places] = 1
     # a disc adds no more than a crescent to the one around a neighbour that comes before
@@ -233,7 +233,7 @@ def _backgrounds(
 
 def _edges(image: NDArray[np.float32], patches: Patches, corners: Indexes) -> tuple[Floats, Floats]:
     """Return mean and standard deviation of the gradient (Scharr) along the edge of each patch."""
-    edge = is_edge(patches.codes())
+    edge = is_edge(patches.codes)
     owner = patches.owner[edge]
     rows, cols = patches.rows[edge] + corners[owner, 0], patches.cols[edge] + corners[owner, 1]
     height, width = image.shape

@@ -36,6 +36,8 @@ class Patches:
         Height and width of the masks.
     owner, rows, cols, places : (P,) int64 ndarray
         Of each set pixel: number of its mask, row and column in it, place in `cells`.
+    codes : (P,) uint8 ndarray
+        Which of the neighbours of each set pixel are set: bit k for neighbour k.
     firsts, counts : (N,) int64 ndarray
         Number of each mask's first pixel, and how many it has.
     """
@@ -48,6 +50,7 @@ class Patches:
     rows: Indexes
     cols: Indexes
     places: Indexes
+    codes: NDArray[np.uint8]
     firsts: Indexes
     counts: Indexes
 
@@ -83,7 +86,8 @@ class Patches:
         cells = np.zeros(int(ends[-1]), np.uint8)
         cells[places] = 1
         firsts = np.cumsum(counts) - counts
-        return Patches(cells, origins, strides, sizes, owner, rows, cols, places, firsts, counts)
+        codes = packed(cells[_around(places, strides[owner])])
+        return Patches(cells, origins, strides, sizes, owner, rows, cols, places, codes, firsts, counts)
 
     @property
     def n(self) -> int:
@@ -92,11 +96,7 @@ class Patches:
 
     def around(self, places: Indexes, owner: Indexes) -> Indexes:
         """Return the places (P, 8) of the neighbours, counter-clockwise from +x."""
-        return places[:, None] + steps(self.strides[owner], NEIGHBOUR_ROWS, NEIGHBOUR_COLS)
-
-    def codes(self) -> NDArray[np.uint8]:
-        """Return for each set pixel which of its neighbours are set: bit k for neighbour k."""
-        return packed(self.cells[self.around(self.places, self.owner)])
+        return _around(places, self.strides[owner])
 
     def locate(self, places: Indexes) -> tuple[Indexes, Indexes, Indexes]:
         """Return owner, row and column of places in `cells`; rows and columns are negative in margins."""
@@ -120,6 +120,10 @@ class Patches:
 def steps(strides: Indexes, rows: Indexes, cols: Indexes) -> Indexes:
     """Return how far (P, K) places lie apart that are so many rows and columns apart."""
     return np.asarray(strides[:, None] * rows + cols)
+
+
+def _around(places: Indexes, strides: Indexes) -> Indexes:
+    return places[:, None] + steps(strides, NEIGHBOUR_ROWS, NEIGHBOUR_COLS)
 
 
 def packed(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from endface.imaging.patches import NEIGHBOUR_COLS, NEIGHBOUR_ROWS, Indexes, Patches, packed
+from endface.imaging.patches import NEIGHBOUR_COLS, NEIGHBOUR_ROWS, Indexes, Patches
 
 _FARTHEST_SPUR = 64
 
@@ -46,16 +46,16 @@ _CROSSING = ((_ON == 0) & (np.roll(_ON, -1, axis=1) == 1)).sum(axis=1)
 def build_graph(skeletons: Patches, *, spacing: tuple[float, float]) -> PathGraph:
     """Link the pixels of skeletons with their neighbours, and the parts of one by the shortest bridges."""
     n = skeletons.places.size
-    around = skeletons.around(skeletons.places, skeletons.owner)
-    neighbours = skeletons.cells[around]
-    codes = packed(neighbours)
+    codes = skeletons.codes
+    origins, directions = np.nonzero(_ON[codes])
+    around = skeletons.places[origins] + (
+        skeletons.strides[skeletons.owner[origins]] * NEIGHBOUR_ROWS[directions] + NEIGHBOUR_COLS[directions]
+    )
     index = np.empty(skeletons.cells.size, np.int64)
     index[skeletons.places] = np.arange(n)
     degree = _DEGREE[codes]
     lengths = np.hypot(NEIGHBOUR_ROWS * spacing[0], NEIGHBOUR_COLS * spacing[1])
-    pairs = list(
-        zip(index[around[neighbours > 0]].tolist(), lengths[np.nonzero(neighbours)[1]].tolist(), strict=True)
-    )
+    pairs = list(zip(index[around].tolist(), lengths[directions].tolist(), strict=True))
     ends = np.cumsum(degree).tolist()
     links = [pairs[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     part, owner_of_part = _parts(links, skeletons)

@@ -107,7 +107,7 @@ def measure_shape(mask: NDArray[np.bool_], *, spacing: tuple[float, float] = (1.
 def measure_shapes(patches: Patches, *, spacing: tuple[float, float] = (1.0, 1.0)) -> list[Shape]:
     """Measure the shapes of many masks, each as `measure_shape` does."""
     sy, sx = spacing
-    codes = patches.codes()
+    codes = patches.codes
     moments = _central_moments(patches, sy, sx)
     crossings = _crossings(patches, codes)
     edge = _IS_EDGE[codes]
@@ -143,12 +143,12 @@ def measure_shapes(patches: Patches, *, spacing: tuple[float, float] = (1.0, 1.0
 def edge_pixels(mask: NDArray[np.bool_]) -> tuple[Indexes, Indexes]:
     """Return rows and columns of the set pixels with an unset 4-neighbour; beyond the box is unset."""
     patches = Patches.of([mask])
-    edge = is_edge(patches.codes())
+    edge = is_edge(patches.codes)
     return patches.rows[edge], patches.cols[edge]
 
 
 def is_edge(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tell of neighbourhoods as of `Patches.codes` whether one of the four direct neighbours is unset."""
+    """Tell of neighbourhoods as in `Patches.codes` whether one of the four direct neighbours is unset."""
     return _IS_EDGE[codes]
 
 

@@ -237,14 +237,16 @@ def _thinned(patches: Patches) -> Patches:
         left = cells[near] > 0
         waiting, strides = _distinct(near[left], near_strides[left], number)
     kept = cells[patches.places] > 0
-    counts = np.bincount(patches.owner[kept], minlength=patches.n)
+    places, owner = patches.places[kept], patches.owner[kept]
+    counts = np.bincount(owner, minlength=patches.n)
     return replace(
         patches,
         cells=cells,
-        owner=patches.owner[kept],
+        owner=owner,
         rows=patches.rows[kept],
         cols=patches.cols[kept],
-        places=patches.places[kept],
+        places=places,
+        codes=packed(cells[patches.around(places, owner)]),
         firsts=np.cumsum(counts) - counts,
         counts=counts,
     )
