@@ -34,6 +34,7 @@ def merge_findings(
     kept_lines = [line for line in lines if not _is_diffraction_ring(line, spots)]
     spots = _without_halos(spots, kept_lines, shape)
     kept_lines = _without_halos(kept_lines, [d for d in spots if is_long(d)], shape)
+    chips = _without_halos(chips, [*kept_lines, *spots], shape)
     return tuple(_link(_absorb(_join_chips(spots, chips, shape), kept_lines, shape)))
 
 
@@ -144,6 +145,9 @@ def _link(findings: list[Defect]) -> list[Defect]:
 
 
 def _may_be_slender(defect: Defect) -> bool:
+    # chips in a row follow the rim, they are no scratch
+    if "rim" in defect.detector:
+        return False
     # an ellipse three times as long as wide fills a quarter of the square of its length, a disc 0.39 of it
     height, width = defect.mask.shape
     return bool(height**2 + width**2 >= 64 and defect.area_px < 0.33 * (height**2 + width**2))

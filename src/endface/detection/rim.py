@@ -1,6 +1,8 @@
-"""Chips along the cladding rim: stretches where the edge leaves its ellipse towards the brighter side."""
+"""Chips along the cladding rim: short dark breaks in what runs along it, and notches in the edge itself."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -8,33 +10,157 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter, uniform_filter1d
 
 from endface.annotation import Defect, Zones
+from endface.detection.joining import stamp, unite
+from endface.detection.structure import Residual
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.noise import fit_tail, robust_sigma
+from endface.imaging.rimchart import breaks_along, bright_side_sigma, rim_strip
 
+# along the rim and across it
+_SCALES_PX = ((0.8, 0.8), (1.6, 1.2), (3.2, 1.6))
+# The best of all positions is looked for, not one of a grid of independent places: so many times more tests.
+_POSITIONS = 3.0
+_OUTWARDS_PX = 4.0
+# a chip is of glass, and reaches the rim
+_OUTSIDE_PX = 1.0
+_NEAR_RIM_PX = 1.5
+# sampling and JPEG move an edge by so much here and there, most where it runs along the pixels' rows
+_JITTER_PX = 0.05
 # an edge is located to a tenth of a pixel, but sampling and JPEG move it by more here and there
 _LEAST_STEP_PX = 0.5
+# as with other spots, an outline is a share of the spot's own peak
+_OUTLINE_SHARE = 0.45
+_REACH_PX = 48
 
 
-def detect_rim_chips(image: NDArray[np.generic], zones: Zones, *, epsilon: float) -> list[Defect]:
-    """Find chips from the deviation of the rim that `segment_zones` measured.
+@dataclass(frozen=True, eq=False)
+class _Size:
+    """The strip looked at in one size: values, and scores of dark spots in units of the threshold."""
 
-    A chip is dark: where it breaks the rim, the dark side grows. Slow deviations (the fibre is not a perfect
-    ellipse) are taken out by a running median over 30 degrees.
+    smooth: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    threshold: float
+    n_tests: float
+
+
+def detect_rim_chips(
+    image: NDArray[np.generic], residual: Residual, zones: Zones, *, epsilon: float
+) -> list[Defect]:
+    """Find chips: dark spots on a strip straightened along the rim, and notches in the rim itself.
+
+    A spot is compared with its neighbours along the rim, where the rim is whole; its noise is that of its own
+    distance from the rim, and there are few places on a rim, so less contrast is needed than elsewhere. A
+    notch is a stretch of edge that `segment_zones` measured away from its course; on a spot, it belongs to
+    the spot.
 
     Parameters
     ----------
     image : (H, W) ndarray
         Gray values.
+    residual : Residual
+        From `remove_structure` for the same image.
     zones : Zones
-        With `rim_angles_rad` and `rim_deviation_px`.
+        With a cladding, `rim_angles_rad` and `rim_deviation_px`; without, nothing is found.
     epsilon : float
-        Expected number of false alarms on the whole rim.
+        Expected number of false alarms on the whole rim, half of it for each of the two.
     """
     if zones.cladding is None or zones.rim_deviation_px.size < 64:
         return []
+    spots = _rim_spots(residual, zones, zones.cladding, epsilon / 2)
+    notches = _notches(image, zones, zones.cladding, epsilon / 2)
+    owner = np.zeros(zones.shape, np.int32)
+    for number, spot in enumerate(spots, start=1):
+        stamp(owner, spot, 1, value=number)
+    apart = []
+    for notch in notches:
+        if not notch.area_px:
+            continue
+        number = int(np.bincount(owner[notch.box][notch.mask]).argmax())
+        number = number or int(owner[notch.box][notch.mask].max())
+        if number:
+            spots[number - 1] = unite([spots[number - 1], notch])
+        else:
+            apart.append(notch)
+    return spots + apart
+
+
+def _rim_spots(residual: Residual, zones: Zones, cladding: Ellipse, epsilon: float) -> list[Defect]:
+    inwards_px = max(8.0, 0.05 * cladding.radius_px)
+    strip = rim_strip(cladding, zones.rim_deviation_px, inwards_px=inwards_px, outwards_px=_OUTWARDS_PX)
+    known = strip.unroll(residual.mask.astype(np.uint8), interpolation=cv2.INTER_NEAREST) > 0
+    if np.count_nonzero(known) < 1000:
+        return []
+    gray = strip.unroll(residual.gray) + strip.unroll(residual.background)
+    chips = []
+    for body, row, column, score in _spots(_sizes(gray, known, residual.least, epsilon), len(known)):
+        depth = strip.offset_px[row : row + len(body)][np.nonzero(body)[0]]
+        if depth.mean() <= _OUTSIDE_PX and depth.max() >= -_NEAR_RIM_PX:
+            mask, left, top = strip.roll(body, row=row, column=column, shape=zones.shape)
+            chips.append(_defect(mask.astype(np.uint8), left, top, score))
+    return [chip for chip in chips if chip.area_px > 0]
+
+
+def _n_tests(known: NDArray[np.bool_], scale_px: tuple[float, float]) -> float:
+    area = float(np.count_nonzero(known))
+    return max(_POSITIONS * len(_SCALES_PX) * area / (2 * np.pi * scale_px[0] * scale_px[1]), 1.0)
+
+
+def _sizes(gray: NDArray[np.float32], known: NDArray[np.bool_], least: float, epsilon: float) -> list[_Size]:
+    breaks = breaks_along(gray) * known
+    jitter = np.float32(_JITTER_PX) * np.gradient(np.median(gray[:, ::3], axis=1))[:, None]
+    closed = np.pad(breaks, ((0, 0), (_REACH_PX, _REACH_PX)), mode="wrap")
+    sizes = []
+    for along, across in _SCALES_PX:
+        smooth = np.asarray(cv2.GaussianBlur(closed, (0, 0), along, sigmaY=across), np.float32)
+        smooth = smooth[:, _REACH_PX:-_REACH_PX]
+        sigma = np.maximum(bright_side_sigma(smooth, known), np.float32(least * 0.28 / along))
+        score = -smooth / np.sqrt(sigma[:, None] ** 2 + jitter**2)
+        n_tests = _n_tests(known, (along, across))
+        threshold = score_threshold(n_tests=n_tests, epsilon=epsilon)
+        raw = fit_tail(score[known]).raw_score(threshold)
+        sizes.append(
+            _Size(smooth, np.asarray(score * known / np.float32(raw), np.float32), threshold, n_tests)
+        )
+    return sizes
+
+
+def _spots(sizes: list[_Size], n_rows: int) -> list[tuple[NDArray[np.bool_], int, int, float]]:
+    """Outlines of the spots, small sizes first: mask, first row, first column and score of each."""
+    n = sizes[0].smooth.shape[1]
+    owner = np.zeros((n_rows, n), bool)
+    found = []
+    for size in sizes:
+        peak = (size.scores >= 1) & (size.scores == cv2.dilate(size.scores, np.ones((3, 3), np.uint8)))
+        rows, cols = np.nonzero(peak)
+        for i in np.argsort(-size.scores[rows, cols], kind="stable"):
+            if owner[rows[i], cols[i]]:
+                continue
+            around = np.arange(cols[i] - _REACH_PX, cols[i] + _REACH_PX + 1) % n
+            level = _OUTLINE_SHARE * size.smooth[rows[i], cols[i]]
+            dark = (size.smooth[:, around] <= level) & (size.scores[:, around] > 0)
+            _, labels = cv2.connectedComponents(dark.astype(np.uint8), connectivity=4)
+            body = labels == labels[rows[i], _REACH_PX]
+            fresh = body & ~owner[:, around]
+            # what smaller sizes explain is not found again
+            if np.count_nonzero(fresh) < 0.5 * np.count_nonzero(body):
+                continue
+            owner[:, around] |= body
+            x, y, width, height = cv2.boundingRect(fresh.astype(np.uint8))
+            normal = float(size.scores[rows[i], cols[i]]) * size.threshold
+            score = significance(normal, n_tests=size.n_tests)
+            column = int(around[x])
+            found.append((fresh[y : y + height, x : x + width], y, column, score))
+    return found
+
+
+def _notches(image: NDArray[np.generic], zones: Zones, cladding: Ellipse, epsilon: float) -> list[Defect]:
+    """Find stretches where the measured edge leaves its course towards the brighter side.
+
+    Slow deviations (the fibre is not a perfect ellipse) are taken out by a running median over 30 degrees.
+    """
     angles = zones.rim_angles_rad
-    outward = 1.0 if _fibre_is_dark(image, zones.cladding, angles) else -1.0
+    outward = 1.0 if _fibre_is_dark(image, cladding, angles) else -1.0
     bulge = np.nan_to_num(zones.rim_deviation_px) * outward
     bulge -= median_filter(bulge, max(3, len(bulge) // 12) | 1, mode="wrap")
     step = np.asarray(uniform_filter1d(bulge, 3, mode="wrap"), np.float32)
@@ -47,9 +173,9 @@ def detect_rim_chips(image: NDArray[np.generic], zones: Zones, *, epsilon: float
         run = np.arange(first, last + 1) % len(step)
         peak = float(score[run].max())
         if peak >= threshold and float(step[run].max()) >= _LEAST_STEP_PX and len(run) >= 3:
-            notch = _notch(zones.cladding, angles[run], step[run] * np.float32(outward), zones.shape)
+            notch = _notch(cladding, angles[run], step[run] * np.float32(outward), zones.shape)
             chips.append(_defect(*notch, significance(peak, n_tests=n_tests)))
-    return [chip for chip in chips if chip.area_px > 0]
+    return chips
 
 
 def _fibre_is_dark(image: NDArray[np.generic], cladding: Ellipse, angles: NDArray[np.float64]) -> bool:

@@ -29,6 +29,8 @@ class Residual:
         Gray values minus illumination and concentric structure; 0 outside `mask`.
     mask : (H, W) bool ndarray
         Pixels that can be judged.
+    background : (H, W) float32 ndarray
+        What was taken away: illumination and concentric structure.
     zones : (H, W) uint8 ndarray
         Zones of like noise: 0 none, 1 surface, 2 cladding, 3 band along the rim, 4 core.
     least : float
@@ -41,6 +43,7 @@ class Residual:
 
     gray: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    background: NDArray[np.float32]
     zones: NDArray[np.uint8]
     least: float
     grid: PolarGrid | None = None
@@ -139,7 +142,7 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     residual *= mask
     remove_sensor_lines(residual, mask)
     remove_dead_pixels(residual, mask)
-    return Residual(residual, mask, parts, least, grid, outside)
+    return Residual(residual, mask, background, parts, least, grid, outside)
 
 
 def _zones_of_like_noise(
