@@ -32,28 +32,28 @@ class Evidence:
 
 
 SCORE_CARD: Final = (
-    Evidence("always", "what a defect is before anything is known about it", -1.2, -0.5),
-    Evidence("thin", "length / width 2.5 to 8 (log)", -3.8, -2.7),
-    Evidence("smooth", "thin, waviness 0.04 to 0.004 (log): no lint, no crack", 5.6, 1.4),
+    Evidence("always", "what a defect is before anything is known about it", -1.9, -0.9),
+    Evidence("thin", "length / width 2.5 to 8 (log)", -2.6, -2.1),
+    Evidence("smooth", "thin, waviness 0.04 to 0.004 (log): no lint, no crack", 5.2, 1.5),
     Evidence("elongated", "axes of the moments' ellipse 1.4 to 3", 2.4, 1.0),
-    Evidence("broad", "thin, a line of 2.5 to 8 um width", -1.5, -1.4),
-    Evidence("line_found", "thin, and the line detector saw it", 0.3, -0.2),
-    Evidence("bright", "brighter than its surroundings", 0.0, -1.8),
-    Evidence("from_rim", "thin, begins within 2.5 to 0.5 um of the rim and runs inwards: a crack", 0.8, 3.2),
-    Evidence("along_rim", "thin, 0.3 to 0.8 of it near the rim", -3.0, 2.5),
-    Evidence("on_rim", "compact, nearest pixel within 2.5 to 0.5 um of the rim", 0.5, 3.5),
-    Evidence("short", "length 20 to 7 um (log)", -1.5, -0.5),
-    Evidence("small", "compact, 4 to 1.5 um across (log)", -1.1, 0.3),
-    Evidence("large", "compact, 9 to 30 um across (log): flakes, oil, droplets", -3.4, -3.0),
-    Evidence("regular", "clear, irregularity 0.16 to 0.05: an ellipse", -0.8, 1.6),
-    Evidence("oblong", "clear, axes of its outline 1.2 to 2", 0.2, -1.5),
-    Evidence("lit_edge", "distinct, opposite contrast in a quarter of its margin 0.03 to 0.3", 0.0, 2.4),
-    Evidence("one_sided", "distinct, margin differs from side to side by 0.05 to 0.3", 0.0, 2.3),
+    Evidence("broad", "thin, a line of 2.5 to 8 um width", -1.1, -1.0),
+    Evidence("line_found", "thin, and the line detector saw it", 0.2, -0.4),
+    Evidence("bright", "brighter than its surroundings", 0.0, -1.3),
+    Evidence("from_rim", "thin, begins within 2.5 to 0.5 um of the rim and runs inwards: a crack", 0.6, 2.7),
+    Evidence("along_rim", "thin, 0.3 to 0.8 of it near the rim", -3.0, 2.1),
+    Evidence("on_rim", "compact, nearest pixel within 2.5 to 0.5 um of the rim", 0.6, 3.3),
+    Evidence("short", "length 20 to 7 um (log)", -1.3, -0.3),
+    Evidence("small", "compact, 4 to 1.5 um across (log)", -1.0, 0.1),
+    Evidence("large", "compact, 9 to 30 um across (log): flakes, oil, droplets", -2.1, -1.9),
+    Evidence("regular", "clear, irregularity 0.16 to 0.05: an ellipse", -0.3, 1.8),
+    Evidence("oblong", "clear, axes of its outline 1.2 to 2", 0.3, -0.9),
+    Evidence("lit_edge", "distinct, opposite contrast in a quarter of its margin 0.03 to 0.3", 0.0, 2.2),
+    Evidence("one_sided", "distinct, margin differs from side to side by 0.05 to 0.3", 0.0, 2.0),
     Evidence(
-        "fringes", "distinct, contrast of its own sign beyond an opposite margin 0.01 to 0.12", -0.2, -1.3
+        "fringes", "distinct, contrast of its own sign beyond an opposite margin 0.01 to 0.12", -0.2, -0.9
     ),
-    Evidence("mottled", "clear, spread of its inner pixels 0.08 to 0.4 of its peak", -0.7, -2.5),
-    Evidence("far_out", "compact, 1.2 to 3 cladding radii from the centre", 0.2, -0.5),
+    Evidence("mottled", "clear, spread of its inner pixels 0.08 to 0.4 of its peak", -0.2, -1.7),
+    Evidence("far_out", "compact, 1.2 to 3 cladding radii from the centre", 0.1, -0.5),
 )
 
 
