@@ -108,11 +108,10 @@ def line_evidence(
     responses = _sample_responses(padded, pad, rows, cols, tilts, side_px)
     gains = _gains(responses, origin, int(zone_map.max(initial=0)) + 1)
     tail = fit_tail((responses * gains[:, :, origin]).ravel()[::2], max_slope=0.1)
-    steps = np.array([_angle_step(steep=bool(steep), rise=int(rise)) for steep, rise in tilts], np.uint8)
     dark, bright = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     dark_angle, bright_angle = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     looked_at = zone_map if where is None else np.where(where, zone_map, 0)
-    _score(padded, side_px, looked_at, tilts, steps, gains, dark, dark_angle, bright, bright_angle)
+    _score(padded, side_px, looked_at, gains, (dark, dark_angle), (bright, bright_angle))
     for score in (dark, bright):
         far = score > _TAIL_FROM
         score[far] = tail.normal_score(score[far])
@@ -139,45 +138,64 @@ def _angle_step(*, steep: bool, rise: int) -> int:
     return round(orientation_rad(steep=steep, rise=rise) * ANGLE_STEPS / math.pi) % ANGLE_STEPS
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def _score(
     padded: NDArray[np.float32],
     side_px: int,
     zones: NDArray[np.uint8],
-    tilts: NDArray[np.int64],
-    steps: NDArray[np.uint8],
     gains: NDArray[np.float32],
-    dark: NDArray[np.float32],
-    dark_angle: NDArray[np.uint8],
-    bright: NDArray[np.float32],
-    bright_angle: NDArray[np.uint8],
+    dark: tuple[NDArray[np.float32], NDArray[np.uint8]],
+    bright: tuple[NDArray[np.float32], NDArray[np.uint8]],
 ) -> None:
-    # tile by tile, so that all sums of a tile stay in the processor's cache
+    """Write the best score of each pixel and its orientation, in place."""
     pad = _REACH + side_px
+    tilts = np.array(list(orientations()), np.int64)
+    steps = np.array([_angle_step(steep=steep, rise=rise) for steep, rise in orientations()], np.uint8)
     image = np.zeros((_TILE_PX + 2 * pad, _TILE_PX + 2 * pad), np.float32)
-    sums = np.zeros((3, image.shape[0], image.shape[1]), np.float32)
+    sums = np.zeros((3, *image.shape), np.float32)
     best = np.zeros((2, _TILE_PX, _TILE_PX), np.float32)
+    # tile by tile, so that all sums of a tile stay in the processor's cache
     for top in range(0, zones.shape[0], _TILE_PX):
         for left in range(0, zones.shape[1], _TILE_PX):
             runs = _runs(zones[top : top + _TILE_PX, left : left + _TILE_PX])
             if len(runs) == 0:
                 continue
             # only the box around what is looked at
-            y0, x0 = top + runs[0, 0], left + runs[:, 1].min()
-            height, width = top + runs[-1, 0] + 1 - y0, left + runs[:, 2].max() - x0
-            runs[:, 0] -= y0 - top
-            runs[:, 1:3] -= x0 - left
-            shape = (height + 2 * pad, width + 2 * pad)
-            image[: shape[0], : shape[1]] = padded[y0 : y0 + shape[0], x0 : x0 + shape[1]]
-            for k in range(len(tilts)):
-                steep, rise = tilts[k, 0] > 0, tilts[k, 1]
-                line_sums(image, shape, steep, rise, sums)
-                best[:, :height] = 0
-                side_y, side_x = (0, side_px) if steep else (side_px, 0)
-                for length in range(3):
-                    _respond(sums[length], pad, side_y, side_x, runs, gains[k, length], best)
-                _keep_better(runs, y0, x0, best[0], steps[k], dark, dark_angle)
-                _keep_better(runs, y0, x0, best[1], steps[k], bright, bright_angle)
+            corner = np.array([runs[0, 0], runs[:, 1].min()])
+            height, width = runs[-1, 0] + 1 - corner[0], runs[:, 2].max() - corner[1]
+            runs -= [corner[0], corner[1], corner[1], 0]
+            y, x = top + int(corner[0]), left + int(corner[1])
+            shape = (int(height) + 2 * pad, int(width) + 2 * pad)
+            image[: shape[0], : shape[1]] = padded[y : y + shape[0], x : x + shape[1]]
+            _score_tile(image, shape, side_px, runs, tilts, steps, gains, sums, best, y, x, *dark, *bright)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _score_tile(
+    image: NDArray[np.float32],
+    shape: tuple[int, int],
+    side_px: int,
+    runs: NDArray[np.int32],
+    tilts: NDArray[np.int64],
+    steps: NDArray[np.uint8],
+    gains: NDArray[np.float32],
+    sums: NDArray[np.float32],
+    best: NDArray[np.float32],
+    top: int,
+    left: int,
+    dark: NDArray[np.float32],
+    dark_angle: NDArray[np.uint8],
+    bright: NDArray[np.float32],
+    bright_angle: NDArray[np.uint8],
+) -> None:
+    for k in range(len(tilts)):
+        steep, rise = tilts[k, 0] > 0, tilts[k, 1]
+        line_sums(image, shape, steep, rise, sums)
+        side_y, side_x = (0, side_px) if steep else (side_px, 0)
+        for length in range(3):
+            pad = _REACH + side_px
+            _respond(sums[length], pad, side_y, side_x, runs, gains[k, length], best, length == 0)
+        _keep_better(runs, top, left, best[0], steps[k], dark, dark_angle)
+        _keep_better(runs, top, left, best[1], steps[k], bright, bright_angle)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -222,7 +240,8 @@ def _sum_eight(
     height, width = shape
     for y in range(4, height - 4):
         total = out[y, 4 : width - 4]
-        total[:] = 0
+        for x in range(len(total)):
+            total[x] = 0
         for i in range(-4, 4):
             j = math.floor(i * rise / 8 + 0.5)
             dy, dx = (i, j) if steep else (j, i)
@@ -260,6 +279,7 @@ def _respond(
     runs: NDArray[np.int32],
     gain: NDArray[np.float32],
     best: NDArray[np.float32],
+    first: bool,
 ) -> None:
     half, guard = np.float32(0.5), np.float32(2.5)
     for k in range(len(runs)):
@@ -268,11 +288,13 @@ def _respond(
         c = sums[pad + y, pad + x0 : pad + x1]
         low = sums[pad + y - side_y, pad + x0 - side_x : pad + x1 - side_x]
         high = sums[pad + y + side_y, pad + x0 + side_x : pad + x1 + side_x]
-        dark = best[0, y, x0:x1]
+        dark, bright = best[0, y, x0:x1], best[1, y, x0:x1]
+        if first:
+            for x in range(len(dark)):
+                dark[x] = bright[x] = 0
         for x in range(len(dark)):
             a, b = low[x] - c[x], high[x] - c[x]
             dark[x] = max(dark[x], min(half * (a + b), guard * min(a, b)) * g)
-        bright = best[1, y, x0:x1]
         for x in range(len(bright)):
             a, b = c[x] - low[x], c[x] - high[x]
             bright[x] = max(bright[x], min(half * (a + b), guard * min(a, b)) * g)
@@ -297,22 +319,15 @@ def _keep_better(
             b[x] = max(b[x], s[x])
 
 
-@njit(cache=True, nogil=True)
 def _runs(zones: NDArray[np.uint8]) -> NDArray[np.int32]:
     # stretches of one zone along rows: row, first column, column behind the last, zone; zone 0 left out
-    height, width = zones.shape
-    runs = np.empty((height * width, 4), np.int32)
-    count = 0
-    for y in range(height):
-        start = 0
-        for x in range(1, width + 1):
-            if x == width or zones[y, x] != zones[y, start]:
-                if zones[y, start] > 0:
-                    runs[count, 0], runs[count, 1], runs[count, 2] = y, start, x
-                    runs[count, 3] = zones[y, start]
-                    count += 1
-                start = x
-    return runs[:count].copy()
+    change = np.ones((zones.shape[0], zones.shape[1] + 1), bool)
+    np.not_equal(zones[:, 1:], zones[:, :-1], out=change[:, 1:-1])
+    row, start = np.nonzero(change)
+    inner = start[:-1] < zones.shape[1]
+    row, first, behind = row[:-1][inner], start[:-1][inner], start[1:][inner]
+    zone = zones[row, first]
+    return np.asarray(np.stack([row, first, behind, zone], axis=1)[zone > 0], np.int32)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
