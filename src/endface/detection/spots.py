@@ -31,6 +31,9 @@ def detect_spots(
         residual.zones,
         thresholds=[score_threshold(n_tests=n, epsilon=epsilon / 2) for n in n_tests],
         finest_px=_SCALES_PX[0],
+        noisy=residual.noisy,
+        # blocks and steps that a codec leaves are as high at every size
+        least=residual.least if np.any(residual.noisy < residual.zones) else 0.0,
     )
     found = []
     for number, (top, left, bottom, right) in enumerate(evidence.boxes.tolist()):

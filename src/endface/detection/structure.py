@@ -11,10 +11,11 @@ from scipy.ndimage import maximum_filter1d
 
 from endface.annotation import Zones
 from endface.imaging.background import PolarGrid, concentric_background, polar_grid, smooth_background
-from endface.imaging.noise import middle_pixels, robust_sigma
+from endface.imaging.noise import middle_pixels, robust_sigma, silent_blocks
 from endface.imaging.sensor_faults import remove_dead_pixels, remove_sensor_lines
 
 _BORDER_DEPTH_PX = 16
+_MANY_SILENT = 0.35
 _SURFACE, _CLADDING, _RIM, _CORE = 1, 2, 3, 4
 _Box = tuple[slice, slice]
 
@@ -33,6 +34,8 @@ class Residual:
         What was taken away: illumination and concentric structure.
     zones : (H, W) uint8 ndarray
         Zones of like noise: 0 none, 1 surface, 2 cladding, 3 band along the rim, 4 core.
+    noisy : (H, W) uint8 ndarray
+        The same, 0 also where a codec left no noise to be measured.
     least : float
         Noise that even the quietest image has: rounding and compression.
     grid : PolarGrid or None
@@ -45,6 +48,7 @@ class Residual:
     mask: NDArray[np.bool_]
     background: NDArray[np.float32]
     zones: NDArray[np.uint8]
+    noisy: NDArray[np.uint8]
     least: float
     grid: PolarGrid | None = None
     outside: NDArray[np.float32] | None = None
@@ -83,7 +87,7 @@ class Residual:
     def _sigma(
         self, values: NDArray[np.float32], factor: int
     ) -> tuple[NDArray[np.float32], float, tuple[_Box, _Box, float] | None]:
-        zones = middle_pixels(self.zones, factor)
+        zones = middle_pixels(self.noisy, factor)
         step = 3 if factor == 1 else 1
         some = values[::step, ::step][zones[::step, ::step] == _SURFACE]
         level = max(robust_sigma(some), self.least)
@@ -142,7 +146,10 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     residual *= mask
     remove_sensor_lines(residual, mask)
     remove_dead_pixels(residual, mask)
-    return Residual(residual, mask, background, parts, least, grid, outside)
+    noisy = _noisy(image, parts)
+    if np.any(noisy < parts):
+        least = max(least, 0.5 * _step_height(gray[4::8, 4::8]))
+    return Residual(residual, mask, background, parts, noisy, least, grid, outside)
 
 
 def _zones_of_like_noise(
@@ -156,6 +163,26 @@ def _zones_of_like_noise(
     band = max(4.0 / rim_px, 0.05)
     box[np.abs(radius - 1) < band] = _RIM
     return parts
+
+
+def _noisy(image: NDArray[np.generic], parts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Leave out, of each zone, the blocks in which a codec left no noise, where they are many.
+
+    A median sees past a few of them; and in a crowded image what is left would be defects above all.
+    """
+    silent = silent_blocks(image)
+    total, quiet = (np.bincount(part.ravel(), minlength=_CORE + 1) for part in (parts, parts[silent]))
+    table = np.zeros(256, np.uint8)
+    table[: _CORE + 1] = quiet > _MANY_SILENT * total
+    return parts * ~(silent & (cv2.LUT(parts, table) > 0))
+
+
+def _step_height(blocks: NDArray[np.float32]) -> float:
+    """Height of the steps a codec makes of a slope, from one value per block."""
+    steps = np.abs(np.diff(blocks, axis=1))
+    steps = steps[steps > 0]
+    # what rises faster than a step per block tells nothing
+    return float(np.quantile(steps, 0.25)) if steps.size else 0.0
 
 
 def _saturated(gray: NDArray[np.float32], background: NDArray[np.float32]) -> NDArray[np.bool_]:
