@@ -26,7 +26,7 @@ from endface.sampling import Sample
 from endface.schema import DEFECT_COLUMNS, IMAGE_COLUMNS, ZONE_COLUMNS, conform
 from endface.store import Record
 
-IMAGES_AT_ONCE = 500
+IMAGES_AT_ONCE = 100
 
 
 @dataclass(frozen=True, eq=False)

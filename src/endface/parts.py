@@ -13,7 +13,7 @@ import polars as pl
 
 from endface.places import Address, write_bytes
 
-ROWS_IN_MEMORY = 20_000
+ROWS_IN_MEMORY = 5_000
 ROW_GROUP = 50_000
 
 
