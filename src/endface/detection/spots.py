@@ -33,7 +33,7 @@ def detect_spots(
         finest_px=_SCALES_PX[0],
         noisy=residual.noisy,
         # blocks and steps that a codec leaves are as high at every size
-        least=residual.least if np.any(residual.noisy < residual.zones) else 0.0,
+        least=0.0 if residual.noisy is residual.zones else residual.least,
     )
     found = []
     for number, (top, left, bottom, right) in enumerate(evidence.boxes.tolist()):

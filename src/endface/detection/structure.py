@@ -147,7 +147,7 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     remove_sensor_lines(residual, mask)
     remove_dead_pixels(residual, mask)
     noisy = _noisy(image, parts)
-    if np.any(noisy < parts):
+    if noisy is not parts:
         least = max(least, 0.5 * _step_height(gray[4::8, 4::8]))
     return Residual(residual, mask, background, parts, noisy, least, grid, outside)
 
@@ -171,9 +171,13 @@ def _noisy(image: NDArray[np.generic], parts: NDArray[np.uint8]) -> NDArray[np.u
     A median sees past a few of them; and in a crowded image what is left would be defects above all.
     """
     silent = silent_blocks(image)
+    if not silent.any():
+        return parts
     total, quiet = (np.bincount(part.ravel(), minlength=_CORE + 1) for part in (parts, parts[silent]))
     table = np.zeros(256, np.uint8)
     table[: _CORE + 1] = quiet > _MANY_SILENT * total
+    if not table.any():
+        return parts
     return parts * ~(silent & (cv2.LUT(parts, table) > 0))
 
 
