@@ -63,7 +63,7 @@ def detect_lines(
             residual,
             quiet,
             zones,
-            where=promising,
+            where=None if promising is None else _around(promising, levels[level].shape),
             visible=visible,
             epsilon=epsilon / _LEVELS,
         )
@@ -103,10 +103,10 @@ def _lines_at(
     where: NDArray[np.bool_] | None,
     visible: float,
     epsilon: float,
-) -> tuple[list[tuple[TracedLine, int, float]], NDArray[np.bool_]]:
+) -> tuple[list[tuple[TracedLine, int, float]], NDArray[np.uint8]]:
     """Find lines in `z`, the image decimated `level` times: full-size path, polarity, significance.
 
-    Tells besides where, in the next finer image, it is worth to look again.
+    Marks besides the pixels of `z` that come near the threshold.
     """
     step = 2**level
     parts = np.ascontiguousarray(residual.zones[::step, ::step])
@@ -141,9 +141,13 @@ def _lines_at(
             line = TracedLine(line.points * np.float32(step), line.scores)
             if not _follows_ring(line, zones):
                 found.append((line, polarity, sure))
+    return found, promising
+
+
+def _around(promising: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return where, in an image (H, W) of twice the size, it is worth to look again."""
     near = cv2.dilate(promising, np.ones((33, 33), np.uint8))
-    height, width = residual.zones[:: max(step // 2, 1), :: max(step // 2, 1)].shape
-    return found, np.repeat(np.repeat(near, 2, axis=0), 2, axis=1)[:height, :width] > 0
+    return np.repeat(np.repeat(near, 2, axis=0), 2, axis=1)[: shape[0], : shape[1]] > 0
 
 
 def _follows_ring(line: TracedLine, zones: Zones) -> bool:
@@ -193,7 +197,7 @@ def _veto_tangents(
 
 
 def _line_defect(line: TracedLine, polarity: int, score: float, gray: NDArray[np.float32]) -> Defect:
-    profile = mean_profile(gray * np.float32(polarity), line.points, reach_px=_DRAWN_PX[1] // 2)
+    profile = mean_profile(gray, line.points, reach_px=_DRAWN_PX[1] // 2) * polarity
     width_px = int(np.clip(np.count_nonzero(profile > 0.5 * profile.max()), *_DRAWN_PX))
     points = np.round(line.points).astype(np.int32)
     left, top = np.maximum(points.min(axis=0) - width_px, 0)
