@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 # A grabber's blanking is a handful of lines; a black half of a picture is part of the picture.
 _MAX_BORDER_SHARE = 0.08
-_MIN_RISE_SHARE = 0.25
+_MIN_RISE_SHARE = 0.03
 _MAX_RIPPLE = 0.4
+_MAX_DRIFT = 0.2
+_SETTLED = 0.15
 _N_SAMPLES = 320  # of a line
+_N_STRETCHES = 20
+_REACH = 12
 
 
 def find_valid_area(image: NDArray[np.generic]) -> NDArray[np.bool_]:
@@ -63,33 +67,35 @@ def _count_dead_lines(image: NDArray[np.generic], low: float, high: float) -> in
     ends = image.shape[1] // 16  # the other two borders cross here
     # an odd stride keeps both phases of an interlace comb in sight
     stride = max(1, image.shape[1] // _N_SAMPLES) | 1
-    lines = np.asarray(image[: depth + 12, ends : image.shape[1] - ends : stride], np.float32)
-    level = np.median(lines, axis=1)
-    if level[0] > low or float(level.max() - level[:depth].min()) < _MIN_RISE_SHARE * (
-        high - float(level[0])
-    ):
-        return 0
+    lines = np.asarray(image[: depth + _REACH, ends : image.shape[1] - ends : stride], np.float32)
+    # means of stretches: borders are alike along their length, noise is not
+    stretches = lines[:, : lines.shape[1] // _N_STRETCHES * _N_STRETCHES].reshape(len(lines), _N_STRETCHES, -1)
+    profile = stretches.mean(axis=2)
+    level = np.median(profile, axis=1)
     for first in range(1, depth):
-        dead, live = lines[:first], lines[first + 4 : first + 10]
-        black, inner = _middle(level[:first]), _middle(level[first + 4 : first + 10])
-        rise = inner - black
-        if rise < _MIN_RISE_SHARE * (high - black) or rise <= 0 or black > low:
+        black = float(np.median(level[:first]))
+        if level[0] > low or black > low:
+            return 0
+        inner = np.median(profile[first + 4 : first + 10], axis=0)
+        rise = float(np.median(inner)) - black
+        if rise < _MIN_RISE_SHARE * (high - black) or rise <= 0:
             continue
         if float(level[:first].max()) > black + _MAX_RIPPLE * rise:
             return 0
-        if _is_dead(dead, live, rise):
-            # the comb dims every other pixel of its lines, so that their median may be bright already
-            dim = np.quantile(lines[first : first + 8], 0.3, axis=1) < black + 0.6 * rise
-            return first + (int(np.flatnonzero(dim)[-1]) + 1 if dim.any() else 0)
+        if _is_dead(profile[: first + 10], first, inner, rise):
+            # lines of an interlace comb and the ringing of the video chain follow
+            unsettled = np.abs(profile[first : first + 8] - inner) > _SETTLED * rise
+            last = np.flatnonzero(np.mean(unsettled, axis=1) > 0.25)
+            return first + (int(last[-1]) + 1 if last.size else 0)
     return 0
 
 
-def _middle(levels: NDArray[np.float32]) -> float:
-    ordered = np.sort(levels)
-    return 0.5 * float(ordered[len(levels) // 2] + ordered[(len(levels) - 1) // 2])
-
-
-def _is_dead(dead: NDArray[np.float32], live: NDArray[np.float32], rise: float) -> bool:
-    uniform = np.ptp(np.quantile(dead.mean(axis=0), [0.05, 0.95])) < _MAX_RIPPLE * rise
-    jumps = np.mean(live.mean(axis=0) - dead.mean(axis=0) > 0.3 * rise) > 0.9
-    return bool(uniform and jumps)
+def _is_dead(
+    profile: NDArray[np.float32], first: int, inner: NDArray[np.float32], rise: float
+) -> bool:
+    """Whether `first` lines are uniform, and the picture jumps to its own level there instead of fading."""
+    dead = profile[:first].mean(axis=0)
+    uniform = np.ptp(np.quantile(dead, [0.05, 0.95])) < _MAX_RIPPLE * rise
+    jumps = np.mean(inner - dead > 0.3 * rise) > 0.9
+    drift = np.median(profile[first + 7 :].mean(axis=0) - profile[first + 4 : first + 7].mean(axis=0))
+    return bool(uniform and jumps and abs(drift) < _MAX_DRIFT * rise)
