@@ -35,6 +35,24 @@ def test_the_interlace_comb_goes_with_the_border():
     assert valid[7:].all()
 
 
+def test_the_border_of_a_dark_picture_with_a_bright_fibre_is_found():
+    image = surface(level=38, noise=4)
+    image[60:180, 90:240] = 130
+    image[:5], image[:, -7:] = 16, 16
+    valid = find_valid_area(image.clip(0, 255).astype(np.uint8))
+    assert valid[5:, :-7].all()
+    assert not valid[:5].any()
+    assert not valid[:, -7:].any()
+
+
+def test_what_rings_beside_a_border_goes_with_it():
+    image = surface()
+    image[:6], image[6], image[7], image[8] = 10, 170, 150, 130
+    valid = find_valid_area(image.astype(np.float32))
+    assert not valid[:8].any()
+    assert valid[9:].all()
+
+
 @pytest.mark.parametrize("strength", [0.5, 1.0, 1.6])
 def test_a_vignetted_picture_is_not_cut(strength):
     y, x = np.mgrid[-1:1:240j, -1:1:320j]

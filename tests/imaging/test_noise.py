@@ -78,6 +78,14 @@ def test_standardised_noise_has_unit_spread_everywhere():
         assert robust_sigma(part) == pytest.approx(1, abs=0.1)
 
 
+def test_noise_is_measured_where_there_is_some():
+    noise, mask = white((256, 256)), np.ones((256, 256), bool)
+    noisy = np.random.default_rng(1).random((32, 32)).repeat(8, 0).repeat(8, 1) > 0.6
+    scores, clean = standardize(np.where(noisy, noise, 0).astype(np.float32), mask, noisy=noisy)
+    assert robust_sigma(scores[noisy]) == pytest.approx(1, abs=0.1)
+    assert not clean[~noisy].any()
+
+
 def test_standardised_scores_do_not_depend_on_the_gain():
     noise, mask = white((96, 96)), np.ones((96, 96), bool)
     np.testing.assert_allclose(standardize(64 * noise, mask)[0], standardize(noise, mask)[0], rtol=1e-4)

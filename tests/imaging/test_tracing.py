@@ -117,7 +117,7 @@ PATH = np.stack([np.arange(10, 190), np.full(180, 80.5)], axis=1).astype(np.floa
 
 def confirm(image, *, polarity=-1, **options):
     line = TracedLine(PATH, np.full(len(PATH), 9, np.float32))
-    noise = contrast_noise(image, np.ones(SHAPE, np.uint8), side_px=3.0)
+    noise = contrast_noise(image, np.ones(SHAPE, np.uint8), np.ones(SHAPE, np.uint8), side_px=3.0)
     return confirm_line(line, image, polarity=polarity, noise=noise, side_px=3.0, high=5.5, **options)
 
 
@@ -154,7 +154,7 @@ def test_contrast_noise_of_white_noise():
     zones[:, :100] = 2
     zones[:10] = 0
     noise[:, :100] *= 3
-    level = contrast_noise(noise, zones, side_px=3.0)
+    level = contrast_noise(noise, zones, zones, side_px=3.0)
     assert level[50, 150] == pytest.approx(2 * np.sqrt(1.5), rel=0.08)
     assert level[50, 50] == pytest.approx(6 * np.sqrt(1.5), rel=0.08)
 

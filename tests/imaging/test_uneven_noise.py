@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from endface.detection import detect_defects
 from endface.detection.spots import detect_spots
 from endface.detection.structure import remove_structure
 from endface.imaging.noise import Tail, noise_skew, silent_blocks
@@ -41,6 +42,13 @@ def test_what_a_codec_leaves_of_noise_is_quiet(quality):
     rng = np.random.default_rng(quality)
     image = 150 + 0.05 * np.arange(480) + rng.normal(0, 1.5, (480, 480))
     assert len(spots_of(coded(image, quality))) <= 1
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_blocks_of_a_codec_are_no_lines(seed):
+    image = 150 + 0.05 * np.arange(480) + np.random.default_rng(seed).normal(0, 4, (480, 480))
+    image = coded(image, 30)
+    assert not any("line" in d.detector for d in detect_defects(image, plain_zones(image)))
 
 
 def test_skew_is_of_the_bulk():

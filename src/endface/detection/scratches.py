@@ -109,12 +109,12 @@ def _lines_at(
     Marks besides the pixels of `z` that come near the threshold.
     """
     step = 2**level
-    parts = np.ascontiguousarray(residual.zones[::step, ::step])
-    scores, clean = standardize(z, parts > 0, block_px=max(16, 48 // step))
+    parts, noisy = (np.ascontiguousarray(zones[::step, ::step]) for zones in (residual.zones, residual.noisy))
+    scores, clean = standardize(z, parts > 0, noisy=noisy > 0, block_px=max(16, 48 // step))
     # even noise everywhere, in units of the noise of one pixel of the image
     image = scores * np.float32(robust_sigma(z[clean]))
     evidence = line_evidence(image, zones=parts, exclude=~clean, where=where, side_px=_SIDE_PX)
-    noise = contrast_noise(image, parts, side_px=_SIDE_PX)
+    noise = contrast_noise(image, parts, noisy, side_px=_SIDE_PX)
     high = score_threshold(n_tests=max(evidence.n_tests, 1), epsilon=epsilon / 2)
     options = {"high": high, "min_length_px": _SHORTEST_PX / step}
     found = []

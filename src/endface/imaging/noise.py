@@ -113,20 +113,33 @@ def enlarge_blocks(
 
 
 def standardize(
-    values: NDArray[np.float32], mask: NDArray[np.bool_], *, block_px: int = 32
+    values: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    *,
+    noisy: NDArray[np.bool_] | None = None,
+    block_px: int = 32,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Express zero-mean `values` in units of their local noise, measured away from what is no noise.
+
+    Parameters
+    ----------
+    values : (H, W) float32 ndarray
+    mask : (H, W) bool ndarray
+        Pixels that count.
+    noisy : (H, W) bool ndarray, optional
+        Those of them that show noise; all by default.
 
     Returns
     -------
     scores : (H, W) float32 ndarray
         Values / local standard deviation; 0 outside `mask`.
     clean : (H, W) bool ndarray
-        Pixels of `mask` far from anything beyond 4.5 standard deviations.
+        Pixels of `noisy` far from anything beyond 4.5 standard deviations.
     """
-    scores = values / local_sigma(values, mask, block_px=block_px)
+    noisy = mask if noisy is None else noisy
+    scores = values / local_sigma(values, noisy, block_px=block_px)
     scores *= mask
-    clean = mask & ~near_strong(scores, limit=4.5)
+    clean = noisy & ~near_strong(scores, limit=4.5)
     # a crowded image raises the median itself: measure again on what is left
     scores /= local_sigma(scores, clean, block_px=block_px)
     return scores, clean

@@ -295,9 +295,12 @@ def mean_profile(
 
 
 def contrast_noise(
-    image: NDArray[np.float32], zones: NDArray[np.uint8], *, side_px: float
+    image: NDArray[np.float32], zones: NDArray[np.uint8], noisy: NDArray[np.uint8], *, side_px: float
 ) -> NDArray[np.float32]:
-    """Return the robust standard deviation of `profile_contrast` on empty ground, per zone, as (H, W)."""
+    """Return the robust standard deviation of `profile_contrast` on empty ground, per zone, as (H, W).
+
+    `noisy` is `zones` once more, 0 where there is no noise to be measured.
+    """
     reach = round(side_px)
     # every third row tells enough
     rows = slice(reach, image.shape[0] - reach, 3)
@@ -305,7 +308,7 @@ def contrast_noise(
     lying = image[::3, reach:-reach] - 0.5 * (image[::3, : -2 * reach] + image[::3, 2 * reach :])
     level = np.ones(int(zones.max(initial=0)) + 1, np.float32)
     for zone in range(1, len(level)):
-        both = (upright[zones[rows] == zone], lying[zones[::3, reach:-reach] == zone])
+        both = (upright[noisy[rows] == zone], lying[noisy[::3, reach:-reach] == zone])
         level[zone] = max(*(robust_sigma(values[:: max(1, values.size // 20_000)]) for values in both), 1e-3)
     return level[zones]
 
