@@ -69,8 +69,8 @@ def _count_dead_lines(image: NDArray[np.generic], low: float, high: float) -> in
     stride = max(1, image.shape[1] // _N_SAMPLES) | 1
     lines = np.asarray(image[: depth + _REACH, ends : image.shape[1] - ends : stride], np.float32)
     # means of stretches: borders are alike along their length, noise is not
-    stretches = lines[:, : lines.shape[1] // _N_STRETCHES * _N_STRETCHES].reshape(len(lines), _N_STRETCHES, -1)
-    profile = stretches.mean(axis=2)
+    size = lines.shape[1] // _N_STRETCHES
+    profile = lines[:, : _N_STRETCHES * size].reshape(len(lines), _N_STRETCHES, size).mean(axis=2)
     level = np.median(profile, axis=1)
     for first in range(1, depth):
         black = float(np.median(level[:first]))
@@ -90,9 +90,7 @@ def _count_dead_lines(image: NDArray[np.generic], low: float, high: float) -> in
     return 0
 
 
-def _is_dead(
-    profile: NDArray[np.float32], first: int, inner: NDArray[np.float32], rise: float
-) -> bool:
+def _is_dead(profile: NDArray[np.float32], first: int, inner: NDArray[np.float32], rise: float) -> bool:
     """Whether `first` lines are uniform, and the picture jumps to its own level there instead of fading."""
     dead = profile[:first].mean(axis=0)
     uniform = np.ptp(np.quantile(dead, [0.05, 0.95])) < _MAX_RIPPLE * rise
