@@ -93,7 +93,7 @@ def record(**changes: object) -> store.Record:
         "row": {"focus_score": np.float64(0.1) + 0.2, "width_px": np.int64(3), "found": np.bool_(True)},
         "zones": {},
         "zone_rows": [{"zone": "core", "entropy": float("nan")}],
-        "defects": pl.DataFrame({"instance": [1, 2], "area_um2": [0.1, None]}),
+        "columns": store.columns_of(pl.DataFrame({"instance": [1, 2], "area_um2": [0.1, None]})),
     }
     return store.Record(**(values | changes))
 

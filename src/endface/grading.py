@@ -217,18 +217,15 @@ def _things(
         zones = [frozenset({zone for zone, _ in profile.judged})] * len(types)
     else:
         zones = [frozenset((text or "").split(";")) for text in table[column].cast(pl.String)]
-    sizes = table.select(width=numbers(table, "width_um"), diameter=numbers(table, "diameter_um"))
     scratch = np.array([name == "scratch" for name in types], np.bool_)
-    size = np.where(scratch, sizes["width"].to_numpy(), sizes["diameter"].to_numpy()).astype(np.float64)
+    size = np.where(scratch, numbers(table, "width_um"), numbers(table, "diameter_um"))
     known = np.isfinite(size)
-    noise = table.select(numbers(table, "width_sd_um")).to_series().fill_null(0.0).to_numpy()
+    noise = np.nan_to_num(numbers(table, "width_sd_um"))
     margins = np.hypot(margin, np.where(scratch, coverage * noise, 0.0))
     low = np.where(known, size * shrink - margins, 0.0)
     high = np.where(known, size + margins, math.inf)
-    confidence = table.select(numbers(table, "confidence")).to_series().fill_null(1.0).to_numpy()
-    sure = np.broadcast_to(confidence >= SURE_CONFIDENCE, len(types))
-    polarity = table.select(numbers(table, "polarity")).to_series().fill_null(0.0).to_numpy()
-    dark = np.broadcast_to(polarity < 0, len(types))
+    sure = ~(numbers(table, "confidence") < SURE_CONFIDENCE)
+    dark = numbers(table, "polarity") < 0
     return _Things(zones, types, size, np.maximum(low, _TINY_UM), high, margins, sure, dark)
 
 
@@ -330,7 +327,7 @@ def crossing_scratches(table: pl.DataFrame, *, um_per_px: tuple[float, float]) -
     if table.is_empty() or not set(columns) <= set(table.columns):
         return result
     rows = np.flatnonzero((table["type"] == "scratch").fill_null(value=False).to_numpy())
-    x, y, length, degrees = table.select(numbers(table, name) for name in columns)[rows].to_numpy().T
+    x, y, length, degrees = (numbers(table, name)[rows] for name in columns)
     centre = x * um_per_px[0] - 1j * y * um_per_px[1]
     half = length / 2.0 * np.exp(1j * np.deg2rad(degrees))
     # segment j seen from i: its ends lie on two sides of the line through i

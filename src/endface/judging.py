@@ -19,12 +19,13 @@ from endface import features
 from endface.annotation import CUT_OFF, Decision, DefectClass, Verdict
 from endface.clustering import Grouping, fit_clusters, sample_size
 from endface.config import Settings
+from endface.drawing import defect_id
 from endface.grading import grade, load_profile, score_severity
 from endface.parts import Parts
 from endface.rules import rule_classes
 from endface.sampling import Sample
 from endface.schema import DEFECT_COLUMNS, IMAGE_COLUMNS, ZONE_COLUMNS, conform
-from endface.store import Record
+from endface.store import Record, stacked
 
 IMAGES_AT_ONCE = 100
 
@@ -80,13 +81,14 @@ def judge(records: Iterable[Record], settings: Settings, *, scratch: Path) -> Ju
     sizes, types, verdicts = Counter[int](), Counter[str](), Counter[str]()
     for some in batched(records):
         found = score(with_clusters(collect_defects(some), grouping), settings)
-        rows, zone_tables = [], []
-        for record, own in zip(some, split_by_image(found, [item.image_id for item in some]), strict=True):
-            rows.append(image_row(record, own, verdict_of(own, record.row, settings)))
-            zone_tables.append(zone_rows(record, own))
+        by_image = split_by_image(found, [record.image_id for record in some])
+        rows = [
+            image_row(record, own, verdict_of(own, record.row, settings))
+            for record, own in zip(some, by_image, strict=True)
+        ]
         images.append(conform(pl.DataFrame(rows, infer_schema_length=None), IMAGE_COLUMNS))
         defects.append(conform(found, DEFECT_COLUMNS))
-        zones.append(conform(_stack(zone_tables), ZONE_COLUMNS))
+        zones.append(conform(features.label_zones(zone_rows(some), found), ZONE_COLUMNS))
         sizes.update(found["cluster_label"])
         types.update(found["type"])
         verdicts.update(row["pass_fail"] for row in rows)
@@ -105,23 +107,16 @@ def batched(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 def collect_defects(records: Sequence[Record]) -> pl.DataFrame:
     """Put the defects of images into one table, with the names of image and defect in front."""
-    tables = []
-    for record in records:
-        if record.defects.height:
-            number = pl.col("instance").cast(pl.String).str.zfill(3)
-            tables.append(
-                record.defects.select(
-                    pl.concat_str(pl.lit(f"{record.image_id}_"), number).alias("defect_id"),
-                    pl.lit(record.image).alias("image"),
-                    pl.lit(record.image_id).alias("image_id"),
-                    pl.all(),
-                )
-            )
-    if not tables:
-        nothing = conform(pl.DataFrame(), features.DEFECT_COLUMNS)
-        names = {name: pl.lit(None, pl.String).alias(name) for name in ("defect_id", "image", "image_id")}
-        return nothing.select(*names.values(), pl.all())
-    return _stack(tables)
+    some = [(record, len(record.columns[0][2])) for record in records if record.columns]
+    table = stacked(record.columns for record, _ in some)
+    if not table.height:
+        table = conform(pl.DataFrame(), features.DEFECT_COLUMNS)
+    ids, images = (
+        [getattr(record, name) for record, n in some for _ in range(n)] for name in ("image_id", "image")
+    )
+    names = map(defect_id, ids, table["instance"])
+    front = {"defect_id": list(names), "image": images, "image_id": ids}
+    return pl.DataFrame(front, schema=dict.fromkeys(front, pl.String)).hstack(table)
 
 
 def with_clusters(defects: pl.DataFrame, grouping: Grouping) -> pl.DataFrame:
@@ -195,7 +190,8 @@ def split_by_image(defects: pl.DataFrame, image_ids: Sequence[str]) -> list[pl.D
 def image_row(record: Record, defects: pl.DataFrame, verdict: Verdict) -> dict[str, Any]:
     """Return the row of one image in the image table."""
     present = set(defects["type"])
-    worst = defects.sort("severity_score", "instance", descending=[True, False]).head(1)
+    # the first of several that are equally bad
+    worst = int(defects["severity_score"].to_numpy().argmax()) if defects.height else None
     return {
         "image": record.image,
         "image_id": record.image_id,
@@ -204,16 +200,17 @@ def image_row(record: Record, defects: pl.DataFrame, verdict: Verdict) -> dict[s
         "fail_reason": "" if verdict.decision is Decision.PASS else verdict.reason,
         "profile": verdict.profile,
         **{kind.label: kind.label in present for kind in DefectClass if kind},
-        "primary_defect": worst["type"][0] if worst.height else None,
+        "primary_defect": None if worst is None else defects["type"][worst],
         "n_defects": defects.height,
     }
 
 
-def zone_rows(record: Record, defects: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of one image in the zone table."""
-    table = features.label_zones(pl.DataFrame(record.zone_rows, infer_schema_length=None), defects)
-    return table.with_columns(pl.lit(record.image).alias("image"), pl.lit(record.image_id).alias("image_id"))
-
-
-def _stack(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(tables, how="diagonal_relaxed", rechunk=True) if tables else pl.DataFrame()
+def zone_rows(records: Sequence[Record]) -> pl.DataFrame:
+    """Return the rows of images in the zone table, not labelled yet."""
+    schema = features.schema_of(features.ZONE_COLUMNS) | {"image": pl.String, "image_id": pl.String}
+    rows = [
+        row | {"image": record.image, "image_id": record.image_id}
+        for record in records
+        for row in record.zone_rows
+    ]
+    return pl.DataFrame(rows, schema=schema)

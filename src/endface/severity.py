@@ -69,23 +69,22 @@ def score_severity(
     """
     if table.is_empty():
         return pl.DataFrame(schema={"severity_score": pl.Float64, "severity_level": pl.String})
-    # without expressions, whose planning would cost more than the scores of an image
-    has_um = ~np.isnan(_values(table, "diameter_um"))
-    box = np.fmax(_values(table, "width_px"), _values(table, "height_px"))
-    area_px = _values(table, "area_px")
-    diameter_px = _first(_values(table, "diameter_px"), np.sqrt(area_px * (4.0 / math.pi)), box)
+    has_um = ~np.isnan(numbers(table, "diameter_um"))
+    box = np.fmax(numbers(table, "width_px"), numbers(table, "height_px"))
+    area_px = numbers(table, "area_px")
+    diameter_px = _first(numbers(table, "diameter_px"), np.sqrt(area_px * (4.0 / math.pi)), box)
     # a line of a given area and length is as wide as one divided by the other
-    length_px = _first(_values(table, "length_px"), box)
+    length_px = _first(numbers(table, "length_px"), box)
     width_px = area_px / length_px
 
     def half(name: str, fallback_px: Floats, at: float) -> Floats:
-        value = _first(_values(table, name), fallback_px * nominal_um_per_px)
+        value = _first(numbers(table, name), fallback_px * nominal_um_per_px)
         return np.nan_to_num(value / (value + at), nan=0.0)
 
     narrow, long = half("width_um", width_px, size_um), half("length_um", length_px, length_um)
     scratch = np.array([name == "scratch" for name in table["type"]], np.bool_)
     extent = np.where(scratch, 1.0 - (1.0 - narrow) * (1.0 - long), half("diameter_um", diameter_px, size_um))
-    strength = np.abs(_values(table, "contrast"))
+    strength = np.abs(numbers(table, "contrast"))
     visible = np.nan_to_num(strength / (strength + contrast), nan=0.0)
     zones = _words(table, "iec_zone")
     if "anatomy_zone" in table.columns:
@@ -104,15 +103,9 @@ def score_severity(
     )
 
 
-def numbers(table: pl.DataFrame, name: str) -> pl.Expr:
-    """Return a column as Float64 with null for NaN, or nulls where the table lacks it."""
-    if name not in table.columns:
-        return pl.lit(None, pl.Float64).alias(name)
-    return pl.col(name).cast(pl.Float64).fill_nan(None)
-
-
-def _values(table: pl.DataFrame, name: str) -> Floats:
+def numbers(table: pl.DataFrame, name: str) -> Floats:
     """Return a column as float64, NaN where null or where the table lacks it."""
+    # without expressions, whose planning would cost more than what is done with the numbers of an image
     if name not in table.columns:
         return np.full(table.height, np.nan)
     return np.asarray(table[name].cast(pl.Float64).to_numpy())

@@ -40,6 +40,7 @@ from endface.samples import decode_sample, read_bytes
 from endface.store import (
     Record,
     RunFolder,
+    columns_of,
     forget_batch,
     is_finished,
     pack_pixels,
@@ -153,7 +154,7 @@ def analyse_file(task: AnalyseTask) -> Outcome:
                 row=measures.row,
                 zones=zones_to_record(zones),
                 zone_rows=measures.zones.to_dicts(),
-                defects=measures.defects,
+                columns=columns_of(measures.defects),
                 pixels=pack_pixels(defects, width_px=zones.shape[1]),
             ),
         )
@@ -215,7 +216,7 @@ def rezone_image(task: RezoneTask) -> Outcome:
         defects = iec_columns(instances, iec, record.defects)
         write_palette(folder.mask(image_id, "iec"), iec, kind="iec")
         row = record.row | {"profile": profile_name(profile, task.settings)}
-        write_record(folder, replace(record, defects=defects, key=key, row=row))
+        write_record(folder, replace(record, columns=columns_of(defects), key=key, row=row))
         return Outcome(record.digest)
 
     return guarded(work, task.image, stage)

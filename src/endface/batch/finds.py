@@ -72,7 +72,7 @@ def read_finds(folder: RunFolder, image_id: str) -> Finds:
     """Read the finds of one image."""
     content = read_content(folder, image_id)
     try:
-        columns = {name: values for name, _, values in content["defects"]}
+        columns = {name: values for name, _, values in content["columns"]}
         row, zones = content["row"], content["zones"]
         return Finds(
             shape=(row["height_px"], row["width_px"]),

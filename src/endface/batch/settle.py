@@ -22,6 +22,7 @@ from endface.stages import Outcome, Stage, guarded
 from endface.store import (
     Record,
     RunFolder,
+    columns_of,
     forget_batch,
     read_json,
     read_png,
@@ -127,7 +128,7 @@ def _apply(task: SettleTask, own: Record, key: str) -> None:
             row=row | changed,
             zones=zones_to_record(zones),
             zone_rows=measures.zones.to_dicts(),
-            defects=measures.defects,
+            columns=columns_of(measures.defects),
         )
     write_record(folder.batch, record)
 

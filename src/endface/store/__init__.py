@@ -25,13 +25,16 @@ from endface.store.folder import (
 )
 from endface.store.pixels import pack_pixels, unpack_pixels
 from endface.store.records import (
+    Columns,
     Record,
     batch_files,
+    columns_of,
     forget_batch,
     is_finished,
     raw_mask,
     read_content,
     read_record,
+    stacked,
     write_record,
     zones_from_record,
     zones_to_record,
@@ -39,9 +42,11 @@ from endface.store.records import (
 
 __all__ = [
     "MANIFEST",
+    "Columns",
     "Record",
     "RunFolder",
     "batch_files",
+    "columns_of",
     "forget_batch",
     "is_finished",
     "is_run_folder",
@@ -52,6 +57,7 @@ __all__ = [
     "read_json",
     "read_png",
     "read_record",
+    "stacked",
     "sweep",
     "unpack_pixels",
     "write_bytes",
