@@ -301,3 +301,15 @@ def test_detectors_are_called_by_name():
     assert callable(load_detector("default"))
     with pytest.raises(SettingsError, match=r"expected one of default.*found 'none such'"):
         load_detector("none such")
+
+
+def test_a_hair_that_ends_at_a_bright_scratch_is_no_halo_of_it():
+    rng = np.random.default_rng(5)
+    image = rng.normal(120, 2, (240, 240)).astype(np.float32)
+    rows, cols = np.mgrid[:240, :240]
+    hair = (np.abs(cols - 120 - 8 * np.sin(rows / 9)) < 4) & (rows > 76) & (rows < 150)
+    image -= 15 * hair
+    image += 90 * (np.abs(rows - 72 - 0.05 * (cols - 120)) < 3) * (cols > 30)
+    image = cv2.GaussianBlur(image, (0, 0), 0.8)
+    found = union(detect_defects(image, plain_zones(image)), image.shape)
+    assert found[hair].mean() > 0.7

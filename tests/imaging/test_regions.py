@@ -124,3 +124,12 @@ def test_the_input_is_not_changed():
     image.flags.writeable = False
     find(image)
     assert (image == before).all()
+
+
+def test_a_film_does_not_hide_behind_its_own_fringes():
+    rows, cols = np.mgrid[:600, :600]
+    away = np.hypot(rows - 300, cols - 300)
+    fringes = np.where(away < 120, 20 * np.cos(away / 3), 0).astype(np.float32)
+    evidence = find(noise(shape=fringes.shape) + fringes)
+    assert (evidence.labels[away < 110] > 0).mean() > 0.5
+    assert (evidence.labels[away > 130] > 0).mean() < 0.01

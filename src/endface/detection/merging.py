@@ -12,6 +12,7 @@ from endface.imaging.linking import describe_piece, link_pieces
 # how far the halo of optics and camera sharpening reaches round a defect
 _HALO_PX = 4
 _BRIGHT_SIDE_PX = 6
+_ON_HALO = 0.3
 _FRINGE_PX = 30
 
 
@@ -82,8 +83,11 @@ def _without_halos(spots: list[Defect], others: list[Defect], shape: tuple[int, 
         stamp(near[other.polarity], other, reach_px, value=number)
     kept = []
     for spot in spots:
-        number = int(near[-spot.polarity][spot.box][spot.mask].max())
-        rival = ranked[number - 1] if number else None
+        under = near[-spot.polarity][spot.box][spot.mask]
+        number = int(under.max())
+        # the halo of a line runs along it: a spot that only touches one is something of its own
+        apart = spot.detector == "region" and np.count_nonzero(under) < _ON_HALO * under.size
+        rival = None if apart or not number else ranked[number - 1]
         # slanting light gives dark pits and dust a bright side; the reverse takes clear evidence
         ratio = 0.5 if spot.polarity > 0 else 2.0
         if rival is None or _strength(rival) < _strength(spot) or rival.score < ratio * spot.score:

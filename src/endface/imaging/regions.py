@@ -26,6 +26,8 @@ from endface.imaging.noise import (
 
 # Noise is measured this far from what is certainly no noise: out of its halo.
 _APART_PX = 12
+# Noise changes little from place to place; what is louder than the rest by more is full of defects.
+_LOUDEST = 2.5
 
 
 def region_evidence(
@@ -117,8 +119,9 @@ def _scores(
         quiet = live & ~near_strong(normal, limit=4.5, reach_px=reach_px)
         level = block_sigma(some, quiet, block_px=block_px) + np.float32(1e-6)
     # quieter places are mostly overexposed or compressed away
-    lowest = max(0.85 * robust_sigma(some[quiet]), least / float(np.median(sigma[::8, ::8]))) + 1e-6
-    level = np.maximum(level, np.float32(lowest))
+    typical = robust_sigma(some[quiet])
+    lowest = max(0.85 * typical, least / float(np.median(sigma[::8, ::8]))) + 1e-6
+    level = np.clip(level, np.float32(lowest), np.float32(max(_LOUDEST * typical, lowest)))
     some = some / enlarge_blocks(level, some.shape, block_px=block_px)
     tails = [(Tail(1.0, 0.0), Tail(1.0, 0.0))] * (int(zones.max()) + 1)
     skew = [noise_skew(some, quiet & (kind == zone)) for zone in range(len(tails))]
