@@ -12,6 +12,7 @@ from endface.detection.structure import Residual
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.lines import ANGLE_STEPS, line_evidence
 from endface.imaging.noise import robust_sigma, standardize
+from endface.imaging.prolong import path_spread, prolong_line
 from endface.imaging.tracing import (
     TracedLine,
     confirm_line,
@@ -115,6 +116,7 @@ def _lines_at(
     image = scores * np.float32(robust_sigma(z[clean]))
     evidence = line_evidence(image, zones=parts, exclude=~clean, where=where, side_px=_SIDE_PX)
     noise = contrast_noise(image, parts, noisy, side_px=_SIDE_PX)
+    spread = path_spread(image, noise, clean, side_px=_SIDE_PX)
     high = score_threshold(n_tests=max(evidence.n_tests, 1), epsilon=epsilon / 2)
     options = {"high": high, "min_length_px": _SHORTEST_PX / step}
     found = []
@@ -138,6 +140,17 @@ def _lines_at(
             if line is None:
                 continue
             sure = significance(line_strength(line), n_tests=evidence.n_tests)
+            # the eye gathers light along the whole line
+            least = visible * min(1.0, (4 * options["min_length_px"] / line.length_px) ** 0.5)
+            line = prolong_line(
+                line,
+                image,
+                polarity=polarity,
+                noise=noise,
+                spread=spread,
+                side_px=_SIDE_PX,
+                min_contrast=least,
+            )
             line = TracedLine(line.points * np.float32(step), line.scores)
             if not _follows_ring(line, zones):
                 found.append((line, polarity, sure))

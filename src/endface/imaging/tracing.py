@@ -280,7 +280,11 @@ def profile_contrast(
     """
     values = _across(image, points, np.array([-side_px, -0.5, 0.5, side_px], np.float32))
     centre = 0.5 * (values[:, 1] + values[:, 2])
-    first, second = centre - values[:, 0], centre - values[:, 3]
+    return guarded_contrast(centre - values[:, 0], centre - values[:, 3])
+
+
+def guarded_contrast(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean of contrasts to either side, held back to 2.5 x the weaker one; 0 on a slope."""
     weaker = np.where(first * second > 0, np.minimum(np.abs(first), np.abs(second)), 0)
     mean = 0.5 * (first + second)
     return np.asarray(np.sign(mean) * np.minimum(np.abs(mean), 2.5 * weaker), np.float32)
