@@ -185,7 +185,13 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class RuleOutcome:
-    """One rule of a profile applied to one zone: what was counted against which limit."""
+    """One rule of a profile applied to one zone: what was counted against which limit.
+
+    Attributes
+    ----------
+    chance : float
+        How likely the limit is exceeded, sizes, classes and finds being uncertain.
+    """
 
     zone: str
     kind: Literal["scratches", "defects", "contamination"]
@@ -193,6 +199,7 @@ class RuleOutcome:
     count: int
     limit: int | None
     decision: Decision
+    chance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +211,11 @@ class Verdict:
     profile: str
     zones: tuple[tuple[str, Decision], ...] = ()
     outcomes: tuple[RuleOutcome, ...] = ()
+
+    @property
+    def fail_chance(self) -> float | None:
+        """How likely a limit is exceeded; None where nothing was judged."""
+        return max((item.chance for item in self.outcomes), default=None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,11 +45,14 @@ class Named:
         scratch, contamination, pit_chip or other.
     confidence : (N,) float64 ndarray
         Of the type, 0 to 1.
+    probabilities : (N, 3) float64 ndarray
+        Of `CLASSES`, the cluster's advice included.
     """
 
     cluster_label: Labels
     type: NDArray[np.str_]
     confidence: Floats
+    probabilities: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +116,7 @@ def name_defects(
         clusters = clusters.with_columns(
             pl.col("representatives").list.eval(examples).cast(pl.List(pl.Int64))
         )
-    return Clustering(named.cluster_label, named.type, named.confidence, clusters)
+    return Clustering(named.cluster_label, named.type, named.confidence, named.probabilities, clusters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,10 +144,12 @@ class Grouping:
             labels = np.array([self._by_type[kind] for kind in types], np.int64)
         else:
             labels = self._assign(self._scaling.of(table)) if table.height else np.empty(0, np.int64)
-            types, confidences = _name_members(labels, own, self._probabilities)
+            types, confidences, own = _name_members(labels, own, self._probabilities)
         for number, name in self._names.items():
-            types[labels == number], confidences[labels == number] = name, 1.0
-        return Named(labels, types, confidences)
+            here = labels == number
+            types[here], confidences[here] = name, 1.0
+            own[here] = [kind == name for kind in CLASSES]
+        return Named(labels, types, confidences, own)
 
 
 def fit_clusters(
@@ -300,14 +305,15 @@ def _median_row(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _name_members(labels: Labels, own: Floats, groups: Floats) -> tuple[NDArray[np.str_], Floats]:
+def _name_members(labels: Labels, own: Floats, groups: Floats) -> tuple[NDArray[np.str_], Floats, Floats]:
     """Weigh a member's own evidence against its cluster's; outliers without clear evidence are 'other'."""
     advised = own.copy()
     inside = labels >= 0
     advised[inside] *= np.maximum(groups[labels[inside]], 1e-3) ** ADVICE
     advised /= advised.sum(axis=1, keepdims=True)
     clear = own.max(axis=1) >= CLEAR
-    types, confidences = decide(np.where(clear[:, None], own, advised))
+    together = np.where(clear[:, None], own, advised)
+    types, confidences = decide(together)
     novel = ~inside & (own.max(axis=1) < CLEAR_OUTLIER)
     types[novel], confidences[novel] = OTHER, 1.0 - own[novel].max(axis=1)
-    return types, confidences
+    return types, confidences, together

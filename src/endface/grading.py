@@ -3,10 +3,9 @@
 Knows zones, kinds of defects, and what an inspector is told. What a standard allows is in `profiles`,
 how defects are measured in `features`, how serious one is in `severity`.
 
-A size is known as an interval, and a find that is little above the threshold of detection may be nothing. A
-zone FAILs when no sizes within the intervals meet the limits, with the sure finds alone, PASSes when all do,
-with all finds, and is MARGINAL in between. An image that cannot be judged is INDETERMINATE unless it FAILs
-for sure.
+Nothing about a find is quite certain: its size, its class, whether it is anything at all. So each rule has
+a chance to be broken. The image FAILs where the highest of them is likely, PASSes where all are unlikely, and
+is MARGINAL in between. An image that cannot be judged is INDETERMINATE unless it FAILs.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from endface.annotation import Decision, RuleOutcome, Verdict
 from endface.errors import FormatError
 from endface.profiles import Profile, Rule, ZoneRules, choose_profile, load_profile, profile_names
-from endface.profiles._counting import Tally, judge_bins
+from endface.profiles._counting import Floats, Tally, tally_bins
 from endface.severity import numbers, score_severity
 
 __all__ = [
@@ -41,11 +40,22 @@ Kind = Literal["scratches", "defects", "contamination"]
 BLUR_SHRINK = 0.5
 """Out of focus, a thing is at least this share of the size it seems to have."""
 
-SURE_CONFIDENCE = 0.99
-"""A find of less confidence, of which 0.01 or more are expected by chance, may be nothing.
+EVEN_CONFIDENCE = 0.99
+"""A find of this confidence, of which 0.01 are expected by chance, is as likely nothing as something.
 
 Of such finds a third was not seen again in copies of the same picture (docs/repeatability.md).
 """
+
+MARGINAL_FROM, FAIL_FROM = 0.4, 0.5
+"""Chances that a rule is broken from which an image is MARGINAL, and FAILs."""
+
+CLASS_CHANCES: Mapping[str, str] = {
+    "scratch": "scratch_chance",
+    "contamination": "contamination_chance",
+}
+"""Columns that tell how likely a find is of a class that has limits of its own."""
+
+_PLAIN = 0.95  # from here on a chance is not worth mentioning
 
 _ZONE_COLUMN: Mapping[ZoneCrossing, str] = {
     "innermost": "iec_zone",
@@ -57,8 +67,6 @@ _NOUNS = {
     "defects": ("defect", "defects"),
     "contamination": ("speck of contamination", "specks of contamination"),
 }
-# A found thing has a size, however small, so that 'none over 0 um' always counts it.
-_TINY_UM = math.ulp(0.0)
 
 
 def grade(
@@ -68,7 +76,6 @@ def grade(
     found: bool,
     um_per_px: tuple[float, float] | None,
     size_uncertainty_px: float = 0.5,
-    coverage_factor: float = 2.0,
     focus_score: float | None = None,
     min_focus_score: float = 0.0,
     zone_crossing: ZoneCrossing = "innermost",
@@ -82,11 +89,12 @@ def grade(
     ----------
     table : polars.DataFrame
         One row per defect with `type`, `diameter_um`, `width_um` and the column that `zone_crossing`
-        needs. Sizes that are null are taken as unknown: anything above 0. `width_sd_um` is the
-        standard uncertainty of a scratch's width that comes on top of `size_uncertainty_px`, none where it
-        is missing; finds whose `confidence` is below `SURE_CONFIDENCE` may be there or not. `polarity`
-        (-1 dark), `centroid_x_px`, `centroid_y_px`, `length_um` and `orientation_deg` serve the rules on
-        dark and crossed scratches.
+        needs. Sizes that are null are unknown: the image is INDETERMINATE unless it FAILs whatever they are.
+        `width_sd_um` is the standard uncertainty of a scratch's width that comes on top of
+        `size_uncertainty_px`, none where it is missing. `confidence` tells how likely a find is anything
+        (`EVEN_CONFIDENCE`), `scratch_chance` and `contamination_chance` how likely it is of that class; where
+        they are missing, finds are real, and of their type. `polarity` (-1 dark), `centroid_x_px`,
+        `centroid_y_px`, `length_um` and `orientation_deg` serve the rules on dark and crossed scratches.
     profile : Profile
         From `load_profile`.
     found : bool
@@ -95,8 +103,6 @@ def grade(
         Pixel pitch along x and y in um, None where it is unknown.
     size_uncertainty_px : float
         Standard uncertainty of a size, in pixels.
-    coverage_factor : float
-        k: sizes are taken to lie within +-k standard uncertainties (2: about 95 %).
     focus_score, min_focus_score : float
         Below the minimum the image is out of focus.
     zone_crossing : {'innermost', 'centroid', 'every'}
@@ -139,13 +145,11 @@ def grade(
 
     pitch = max(um_per_px) if um_per_px is not None else None
     blurred = focus_score is not None and focus_score < min_focus_score
-    margin = coverage_factor * size_uncertainty_px * pitch if pitch is not None else math.inf
     things = _things(
         table,
         profile,
         zone_crossing,
-        margin=margin,
-        coverage=coverage_factor,
+        sd_um=math.nan if pitch is None else size_uncertainty_px * pitch,
         shrink=BLUR_SHRINK if blurred else 1.0,
     )
     crossed = np.zeros(len(things.types), np.bool_)
@@ -153,6 +157,8 @@ def grade(
         crossed = crossing_scratches(table, um_per_px=um_per_px)
     judged = [_judge_zone(zone, rules, things, profile, crossed) for zone, rules in profile.judged]
     doubts = _doubts(profile, pitch)
+    if pitch is not None and (unknown := _unknown_sizes(things, profile)):
+        doubts.append(f"{unknown} {_NOUNS['defects'][unknown != 1]} of unknown size")
     if blurred:
         doubts.append(f"out of focus (focus score {focus_score:.2f}, at least {min_focus_score:.2f} needed)")
     if not wholly_seen:
@@ -177,31 +183,27 @@ def _doubts(profile: Profile, pitch: float | None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Things:
-    """Defects as the rules see them; sizes in um are the width of scratches, else the diameter.
+    """Defects as the rules see them: sizes in um with standard uncertainties, and chances.
 
-    A size lies between `low` and `high`: within `margin` of what was measured.
+    `real`, `scratch` and `dirt` are the chances that a find is anything, a scratch and contamination.
     """
 
     zones: list[frozenset[str]]
     types: list[str]
-    size: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    margin: NDArray[np.float64]
-    sure: NDArray[np.bool_]
+    width: Floats
+    width_sd: Floats
+    diameter: Floats
+    diameter_sd: Floats
+    real: Floats
+    scratch: Floats
+    dirt: Floats
     dark: NDArray[np.bool_]
 
 
 def _things(
-    table: pl.DataFrame,
-    profile: Profile,
-    zone_crossing: ZoneCrossing,
-    *,
-    margin: float,
-    coverage: float,
-    shrink: float,
+    table: pl.DataFrame, profile: Profile, zone_crossing: ZoneCrossing, *, sd_um: float, shrink: float
 ) -> _Things:
-    """Return the defects with the interval each size lies in."""
+    """Return what the rules need to know of the defects; sizes are unknown where `sd_um` is NaN."""
     column = _ZONE_COLUMN[zone_crossing]
     plain = profile.surface == "plain"
     needed = {"type", "diameter_um", "width_um"} | (set() if plain else {column})
@@ -217,16 +219,39 @@ def _things(
         zones = [frozenset({zone for zone, _ in profile.judged})] * len(types)
     else:
         zones = [frozenset((text or "").split(";")) for text in table[column].cast(pl.String)]
-    scratch = np.array([name == "scratch" for name in types], np.bool_)
-    size = np.where(scratch, numbers(table, "width_um"), numbers(table, "diameter_um"))
-    known = np.isfinite(size)
-    noise = np.nan_to_num(numbers(table, "width_sd_um"))
-    margins = np.hypot(margin, np.where(scratch, coverage * noise, 0.0))
-    low = np.where(known, size * shrink - margins, 0.0)
-    high = np.where(known, size + margins, math.inf)
-    sure = ~(numbers(table, "confidence") < SURE_CONFIDENCE)
-    dark = numbers(table, "polarity") < 0
-    return _Things(zones, types, size, np.maximum(low, _TINY_UM), high, margins, sure, dark)
+    known = 1.0 if math.isfinite(sd_um) else math.nan
+    width, diameter = (
+        known * shrink * _values(table, name, math.nan) for name in ("width_um", "diameter_um")
+    )
+    confidence = _values(table, "confidence", 1.0)
+    odds = EVEN_CONFIDENCE / (1.0 - EVEN_CONFIDENCE)
+    scratch, dirt = (np.array([name == kind for name in types], np.float64) for kind in CLASS_CHANCES)
+    return _Things(
+        zones,
+        types,
+        width=width,
+        width_sd=np.hypot(np.nan_to_num(sd_um), _values(table, "width_sd_um", 0.0)),
+        diameter=diameter,
+        diameter_sd=np.full(len(types), np.nan_to_num(sd_um)),
+        real=confidence / (confidence + odds * (1.0 - confidence)),
+        scratch=_values(table, CLASS_CHANCES["scratch"], scratch),
+        dirt=_values(table, CLASS_CHANCES["contamination"], dirt),
+        dark=_values(table, "polarity", 0.0) < 0,
+    )
+
+
+def _values(table: pl.DataFrame, name: str, otherwise: float | Floats) -> Floats:
+    """Return a column with something else where it is missing, null or NaN."""
+    values = numbers(table, name)
+    return np.where(np.isnan(values), otherwise, values)
+
+
+def _unknown_sizes(things: _Things, profile: Profile) -> int:
+    """Count the finds in judged zones whose size is unknown."""
+    judged = {zone for zone, _ in profile.judged}
+    inside = np.array([bool(judged & zones) for zones in things.zones], np.bool_)
+    scratch = np.array([name == "scratch" for name in things.types], np.bool_)
+    return int(np.count_nonzero(inside & np.isnan(np.where(scratch, things.width, things.diameter))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +262,13 @@ class _Judged:
     decision: Decision
     outcomes: tuple[RuleOutcome, ...]
     words: tuple[tuple[Decision, str], ...]
+
+
+def decision_of(chance: float) -> Decision:
+    """Return the decision that goes with a chance that a limit is broken."""
+    if chance >= FAIL_FROM:
+        return Decision.FAIL
+    return Decision.MARGINAL if chance >= MARGINAL_FROM else Decision.PASS
 
 
 def _judge_zone(
@@ -250,57 +282,53 @@ def _judge_zone(
     inside = np.array([zone in zones for zones in things.zones], np.bool_)
     scratch = np.array([name == "scratch" for name in things.types], np.bool_)
     dirt = np.array([name == "contamination" for name in things.types], np.bool_)
-    if rules.contamination is None:
-        dirt[:] = False
-    members = {"scratches": scratch, "contamination": dirt, "defects": ~scratch & ~dirt}
-    decisions: list[Decision] = []
+    own_list = rules.contamination is not None
+    members = {"scratches": scratch, "contamination": dirt, "defects": ~scratch & ~(dirt & own_list)}
+    chances = {
+        "scratches": things.scratch,
+        "contamination": things.dirt,
+        "defects": np.maximum(1.0 - things.scratch - own_list * things.dirt, 0.0),
+    }
     outcomes: list[RuleOutcome] = []
     words: list[tuple[Decision, str]] = []
     for kind, bins in rules.lists():
-        picked = inside & members[kind]
-        part = judge_bins(
-            bins, things.low[picked], things.size[picked], things.high[picked], sure=things.sure[picked]
-        )
-        unsure = int(np.count_nonzero(picked & ~things.sure))
-        decisions.append(part.decision)
-        margin = float(np.max(things.margin[picked], initial=0.0))
-        for rule, tally in zip(bins, part.tallies, strict=True):
+        wide = kind == "scratches"
+        size, sd = (things.width, things.width_sd) if wide else (things.diameter, things.diameter_sd)
+        chance = things.real * chances[kind]
+        tallies = tally_bins(bins, size[inside], sd[inside], chance[inside], members[kind][inside])
+        for rule, tally in zip(bins, tallies, strict=True):
+            decision = decision_of(tally.chance)
             outcomes.append(
-                RuleOutcome(zone, kind, rule.words(kind), tally.count, rule.limit, tally.decision)
+                RuleOutcome(zone, kind, rule.words(kind), tally.count, rule.limit, decision, tally.chance)
             )
-            if tally.decision != Decision.PASS or (tally.count and rule.limit):
-                words.append((tally.decision, _sentence(zone, kind, rule, tally, margin, unsure)))
+            if decision != Decision.PASS or (tally.count and rule.limit):
+                words.append((decision, _sentence(zone, kind, rule, tally, decision)))
     for name, wanted, flags in (
         ("dark scratches", profile.dark_scratches_fail, things.dark & scratch),
         ("crossed scratches", profile.crossed_scratches_fail, crossed),
     ):
         if wanted:
             count = int(np.count_nonzero(flags & inside))
-            decision = Decision.PASS
-            if count:
-                decision = Decision.FAIL if (flags & inside & things.sure).any() else Decision.MARGINAL
-            decisions.append(decision)
-            outcomes.append(RuleOutcome(zone, "scratches", name, count, 0, decision))
+            likely = float(np.max(things.real * things.scratch, initial=0.0, where=flags & inside))
+            decision = decision_of(likely)
+            outcomes.append(RuleOutcome(zone, "scratches", name, count, 0, decision, likely))
             if count:
                 said = name if count > 1 else name[:-2]
                 words.append((decision, f"zone {zone}: {count} {said}, none allowed"))
-    return _Judged(zone, worst(decisions), tuple(outcomes), tuple(words))
+    return _Judged(zone, worst([item.decision for item in outcomes]), tuple(outcomes), tuple(words))
 
 
-def _sentence(zone: str, kind: Kind, rule: Rule, tally: Tally, margin: float, unsure: int) -> str:
-    """Return 'zone B: 6 defects of 2 to 5 um, 5 allowed', and what uncertainty could make of it."""
+def _sentence(zone: str, kind: Kind, rule: Rule, tally: Tally, decision: Decision) -> str:
+    """Return 'zone B: 6 defects of 2 to 5 um, 5 allowed', and how sure that is where it is not."""
     limit = rule.limit or 0
     noun = _NOUNS[kind][tally.count != 1]
     text = f"zone {zone}: {tally.count} {noun} {rule.words(kind)}"
     if limit == 0 and tally.largest_um > 0:
         text += f" (largest {tally.largest_um:.3g} um)"
     text += f", {limit or 'none'} allowed"
-    if tally.decision != Decision.MARGINAL:
-        return text
-    why = f"sizes are good to +-{margin:.2g} um" if math.isfinite(margin) else "sizes are unknown"
-    why += f", {unsure} may be nothing" if unsure else ""
-    other = f"{tally.most} possible" if tally.count <= limit else f"as few as {tally.fewest} possible"
-    return f"{text}, but {other}: {why}"
+    if decision != Decision.PASS and (tally.chance < _PLAIN or tally.count <= limit):
+        text += f", exceeded with a chance of {100.0 * tally.chance:.0f} %"
+    return text
 
 
 def crossing_scratches(table: pl.DataFrame, *, um_per_px: tuple[float, float]) -> NDArray[np.bool_]:

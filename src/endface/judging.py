@@ -20,9 +20,10 @@ from endface.annotation import CUT_OFF, Decision, DefectClass, Verdict
 from endface.clustering import Grouping, fit_clusters, sample_size
 from endface.config import Settings
 from endface.drawing import defect_id
-from endface.grading import grade, load_profile, score_severity
+from endface.grading import CLASS_CHANCES, grade, load_profile, score_severity
+from endface.partition import Floats
 from endface.parts import Parts
-from endface.rules import rule_classes
+from endface.rules import CLASSES, class_probabilities, decide
 from endface.sampling import Sample
 from endface.schema import DEFECT_COLUMNS, IMAGE_COLUMNS, ZONE_COLUMNS, conform
 from endface.store import Record, stacked
@@ -126,7 +127,16 @@ def with_clusters(defects: pl.DataFrame, grouping: Grouping) -> pl.DataFrame:
         pl.Series("cluster_label", named.cluster_label, pl.Int64),
         pl.Series("type", named.type, pl.String),
         pl.Series("type_confidence", named.confidence, pl.Float64),
+        *_class_chances(named.probabilities),
     )
+
+
+def _class_chances(probabilities: Floats) -> list[pl.Series]:
+    """Return the columns that `grade` reads, from the (N, 3) probabilities of `CLASSES`."""
+    return [
+        pl.Series(name, probabilities[:, CLASSES.index(kind)], pl.Float64)
+        for kind, name in CLASS_CHANCES.items()
+    ]
 
 
 def _cluster_table(grouping: Grouping, sample: pl.DataFrame, sizes: Counter[int]) -> pl.DataFrame:
@@ -146,11 +156,13 @@ def _sorted(counts: Counter[str]) -> dict[str, int]:
 
 def with_classes(defects: pl.DataFrame) -> pl.DataFrame:
     """Name the defects of a single image by rules on their own measures."""
-    types, confidences = rule_classes(defects)
+    probabilities = class_probabilities(defects)
+    types, confidences = decide(probabilities)
     return defects.with_columns(
         pl.lit(-1, pl.Int64).alias("cluster_label"),
         pl.Series("type", types, pl.String),
         pl.Series("type_confidence", confidences, pl.Float64),
+        *_class_chances(probabilities),
     )
 
 
@@ -198,6 +210,7 @@ def image_row(record: Record, defects: pl.DataFrame, verdict: Verdict) -> dict[s
         **{name: value for name, value in record.row.items() if name != "not_found_reason"},
         "pass_fail": str(verdict.decision),
         "fail_reason": "" if verdict.decision is Decision.PASS else verdict.reason,
+        "fail_chance": verdict.fail_chance,
         "profile": verdict.profile,
         **{kind.label: kind.label in present for kind in DefectClass if kind},
         "primary_defect": None if worst is None else defects["type"][worst],

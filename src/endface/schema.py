@@ -40,6 +40,7 @@ width_px                | int   | px | width of the image
 height_px               | int   | px | height of the image
 pass_fail               | str   |    | PASS, FAIL, MARGINAL or INDETERMINATE
 fail_reason             | str   |    | the rules that fired, or why there is no verdict
+fail_chance             | float |    | how likely a limit is exceeded, 0 to 1
 profile                 | str   |    | acceptance profile the verdict follows
 scratch                 | bool  |    | whether a scratch was found
 contamination           | bool  |    | whether contamination was found

@@ -18,13 +18,14 @@ from endface.analysis import detect, locate, measure
 from endface.annotation import Decision, Defect, RuleOutcome, Verdict, Zones
 from endface.config import Settings
 from endface.evaluation.matching import pair_one_to_one
+from endface.grading import CLASS_CHANCES
 from endface.imaging.jitter import Frame
 from endface.judging import score, verdict_of, with_classes
 from endface.samples import FrameArray
 
 _MATCH_SHARE = 0.3
 _SIZES = ("diameter_um", "width_um", "max_width_um")
-_CLASS = ("type", "type_confidence")
+_CLASS = ("type", "type_confidence", *CLASS_CHANCES.values())
 _ZONES = ("iec_zone", "iec_zone_centroid", "iec_zones")
 
 
