@@ -11,11 +11,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from endface.imaging.noise import fit_tail
+from endface.imaging.noise import Tail, fit_tail
+
+Places = NDArray[np.intp]
 
 LENGTHS_PX = (8, 16, 32)
 """Lengths of the branches along the longer of the two axes."""
@@ -103,20 +106,14 @@ def line_evidence(
     zone_map = np.ones(shape, np.uint8) if zones is None else np.ascontiguousarray(zones)
     pad = _REACH + side_px
     padded = np.pad(image, pad)
-    tilts = np.array(list(orientations()), np.int64)
     rows, cols, origin = _samples(zone_map, exclude)
-    responses = _sample_responses(padded, pad, rows, cols, tilts, side_px)
+    responses = _sampled_responses(padded, pad, rows, cols, side_px)
     gains = _gains(responses, origin, int(zone_map.max(initial=0)) + 1)
     tail = fit_tail((responses * gains[:, :, origin]).ravel()[::2], max_slope=0.1)
-    dark, bright = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    dark_angle, bright_angle = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     looked_at = zone_map if where is None else np.where(where, zone_map, 0)
-    _score(padded, side_px, looked_at, gains, (dark, dark_angle), (bright, bright_angle))
-    for score in (dark, bright):
-        far = score > _TAIL_FROM
-        score[far] = tail.normal_score(score[far])
+    found = _best_scores(padded, side_px, looked_at, gains, tail)
     n_tests = int(np.count_nonzero(zone_map)) * N_ORIENTATIONS * len(LENGTHS_PX) * 2
-    return LineEvidence(dark, bright, dark_angle, bright_angle, n_tests)
+    return LineEvidence(*found, n_tests)
 
 
 def orientations() -> Iterator[tuple[bool, int]]:
@@ -138,228 +135,231 @@ def _angle_step(*, steep: bool, rise: int) -> int:
     return round(orientation_rad(steep=steep, rise=rise) * ANGLE_STEPS / math.pi) % ANGLE_STEPS
 
 
-def _score(
+def _steps_along(*, steep: bool, rise: int, first: int, behind: int) -> Places:
+    """Return (row, column) of the pixels of a digital line, counted from its middle, (n, 2)."""
+    along = np.arange(first, behind)
+    across = np.floor(along * (rise / 8) + 0.5).astype(np.int64)
+    return np.stack([along, across] if steep else [across, along], axis=1)
+
+
+_PAIRS = ((0, 1), (1, 0), (1, 1), (1, -1))
+"""From a pixel to the second one of a pair: sums of eight are sums of four such pairs."""
+
+
+@dataclass(frozen=True)
+class LineSteps:
+    """All orientations as distances between places in flat arrays whose rows lie `stride` apart.
+
+    Distances are unsigned and go round at 2^64, as compiled code asks of negative ones whether they count
+    from the end.
+
+    Attributes
+    ----------
+    pairs : (32, 4) uint64 ndarray
+        To the four pairs that make a sum of eight; those of the next kind of pair lie `size` further on.
+    halves : (32, 4) uint64 ndarray
+        To the halves of a sum of sixteen, and to those of a sum of thirty-two.
+    sides : (32,) uint64 ndarray
+        To the branch at the side.
+    """
+
+    pairs: NDArray[np.uint64]
+    halves: NDArray[np.uint64]
+    sides: NDArray[np.uint64]
+
+    @staticmethod
+    def of(stride: int, size: int, *, side_px: int) -> LineSteps:
+        """Return the distances in arrays of `size` places."""
+        flat = np.array([stride, 1])
+        pairs, halves, sides = [], [], []
+        for steep, rise in orientations():
+            ends = _steps_along(steep=steep, rise=rise, first=-4, behind=4).reshape(4, 2, 2)
+            # the upper pixel of a pair comes first
+            ends = np.where((ends[:, :1, :1] > ends[:, 1:, :1]), ends[:, ::-1], ends)
+            kinds = [_PAIRS.index(tuple((second - first).tolist())) for first, second in ends]
+            pairs.append(ends[:, 0] @ flat + np.array(kinds) * size)
+            low = rise // 2
+            middles = np.array([[-4, -low], [4, rise - low], [-8, -rise], [8, rise]])
+            # the middle of a half lies a whole number of steps of its own from the middle of the whole
+            places = (middles if steep else middles[:, ::-1]) @ flat
+            halves.append([*np.sort(places[:2]), *np.sort(places[2:])])
+            sides.append(side_px * (1 if steep else stride))
+        return LineSteps(*(np.array(part, np.int64).astype(np.uint64) for part in (pairs, halves, sides)))
+
+
+def pair_sums(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum each pixel of an image (H, W) and its neighbour of each kind, (4, H * W); 0 where there is none."""
+    flat = image.ravel()
+    out = np.zeros((len(_PAIRS), flat.size), np.float32)
+    for sums, (down, right) in zip(out, _PAIRS, strict=True):
+        step = down * image.shape[1] + right
+        np.add(flat[:-step], flat[step:], out=sums[:-step])
+    return out
+
+
+def _best_scores(
     padded: NDArray[np.float32],
     side_px: int,
     zones: NDArray[np.uint8],
     gains: NDArray[np.float32],
-    dark: tuple[NDArray[np.float32], NDArray[np.uint8]],
-    bright: tuple[NDArray[np.float32], NDArray[np.uint8]],
-) -> None:
-    """Write the best score of each pixel and its orientation, in place."""
+    tail: Tail,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the best score of each pixel, dark and bright, and their orientations."""
     pad = _REACH + side_px
-    tilts = np.array(list(orientations()), np.int64)
-    steps = np.array([_angle_step(steep=steep, rise=rise) for steep, rise in orientations()], np.uint8)
-    image = np.zeros((_TILE_PX + 2 * pad, _TILE_PX + 2 * pad), np.float32)
-    sums = np.zeros((3, *image.shape), np.float32)
-    best = np.zeros((2, _TILE_PX, _TILE_PX), np.float32)
+    angle_steps = np.array([_angle_step(steep=steep, rise=rise) for steep, rise in orientations()], np.uint8)
+    scores = np.zeros((2, *zones.shape), np.float32)
+    angles = np.zeros((2, *zones.shape), np.uint8)
+    side = _TILE_PX + 2 * pad
+    steps = LineSteps.of(side, side * side, side_px=side_px)
+    image = np.zeros((side, side), np.float32)
+    sums, best, which = (np.zeros((n, side * side), np.float32) for n in (3, 2, 2))
     # tile by tile, so that all sums of a tile stay in the processor's cache
     for top in range(0, zones.shape[0], _TILE_PX):
         for left in range(0, zones.shape[1], _TILE_PX):
-            runs = _runs(zones[top : top + _TILE_PX, left : left + _TILE_PX])
-            if len(runs) == 0:
-                continue
+            part = zones[top : top + _TILE_PX, left : left + _TILE_PX]
             # only the box around what is looked at
-            corner = np.array([runs[0, 0], runs[:, 1].min()])
-            height, width = runs[-1, 0] + 1 - corner[0], runs[:, 2].max() - corner[1]
-            runs -= [corner[0], corner[1], corner[1], 0]
-            y, x = top + int(corner[0]), left + int(corner[1])
-            shape = (int(height) + 2 * pad, int(width) + 2 * pad)
-            image[: shape[0], : shape[1]] = padded[y : y + shape[0], x : x + shape[1]]
-            _score_tile(image, shape, side_px, runs, tilts, steps, gains, sums, best, y, x, *dark, *bright)
+            x, y, width, height = cv2.boundingRect(part)
+            if not width:
+                continue
+            part = part[y : y + height, x : x + width]
+            box = np.s_[:, top + y : top + y + height, left + x : left + x + width]
+            tile = np.s_[: height + 2 * pad, : width + 2 * pad]
+            image[tile] = padded[box[1].start :, box[2].start :][tile]
+            best[:] = 0
+            runs = _runs(part, side) + np.uint64(pad * side + pad)
+            score_lines(pair_sums(image), steps.pairs, steps.halves, steps.sides, gains, runs, sums, best, which)
+            inner = np.s_[:, pad : pad + height, pad : pad + width]
+            size = np.abs(best.reshape(2, side, side)[inner])
+            scores[box] = np.where(size > _TAIL_FROM, tail.normal_score(size), size)
+            angles[box] = angle_steps[which.reshape(2, side, side)[inner].astype(np.intp)]
+            angles[box][size == 0] = 0
+    return scores[0], scores[1], angles[0], angles[1]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _score_tile(
-    image: NDArray[np.float32],
-    shape: tuple[int, int],
-    side_px: int,
-    runs: NDArray[np.int32],
-    tilts: NDArray[np.int64],
-    steps: NDArray[np.uint8],
+def score_lines(
+    pairs: NDArray[np.float32],
+    pair_steps: NDArray[np.uint64],
+    half_steps: NDArray[np.uint64],
+    side_steps: NDArray[np.uint64],
     gains: NDArray[np.float32],
+    runs: NDArray[np.uint64],
     sums: NDArray[np.float32],
     best: NDArray[np.float32],
-    top: int,
-    left: int,
-    dark: NDArray[np.float32],
-    dark_angle: NDArray[np.uint8],
-    bright: NDArray[np.float32],
-    bright_angle: NDArray[np.uint8],
+    which: NDArray[np.float32],
 ) -> None:
-    for k in range(len(tilts)):
-        steep, rise = tilts[k, 0] > 0, tilts[k, 1]
-        line_sums(image, shape, steep, rise, sums)
-        side_y, side_x = (0, side_px) if steep else (side_px, 0)
-        for length in range(3):
-            pad = _REACH + side_px
-            _respond(sums[length], pad, side_y, side_x, runs, gains[k, length], best, length == 0)
-        _keep_better(runs, top, left, best[0], steps[k], dark, dark_angle)
-        _keep_better(runs, top, left, best[1], steps[k], bright, bright_angle)
+    """Keep the best responses of all orientations and lengths, in place, and of which orientation they are.
 
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def line_sums(
-    image: NDArray[np.float32],
-    shape: tuple[int, int],
-    steep: bool,
-    rise: int,
-    out: NDArray[np.float32],
-) -> None:
-    """Sum an image along digital lines of one orientation, in place.
-
-    A sum of 2 n pixels is the sum of n pixels before and of n pixels behind its middle. Whole numbers of rows
-    lie between the halves, as 8 steps rise by a whole number.
+    All arrays are flat images. A sum of 2 n pixels is the sum of n pixels before and of n behind its middle.
 
     Parameters
     ----------
-    image : (H, W) float32 ndarray
-    shape : (int, int)
-        Rows and columns of `image` to look at, from the top left.
-    out : (3, H, W) float32 ndarray
-        Takes the sums over each of `LENGTHS_PX`, right from 16 pixels within the image.
+    pairs : (4, n) float32 ndarray
+        From `pair_sums`.
+    pair_steps, half_steps, side_steps : (K, 4), (K, 4) and (K,) uint64 ndarray
+        From `LineSteps`.
+    gains : (K, 3, zones) float32 ndarray
+        Factors of the responses.
+    runs : (m, 3) uint64 ndarray
+        First place, place behind the last, and zone of what is looked at; in order.
+    sums : (3, n) float32 ndarray
+        Holds, in the end, the sums of the last orientation over each of `LENGTHS_PX`.
+    best : (2, n) float32 ndarray
+        Best dark response, 0 or more, and best bright one, 0 or less.
+    which : (2, n) float32 ndarray
+        Number of the orientation of each.
     """
-    low = rise // 2
-    _sum_eight(image, shape, steep, rise, out[0])
-    if steep:
-        _add_halves(shape, out[0], 8, -4, -low, 4, rise - low, out[1])
-        _add_halves(shape, out[1], 16, -8, -rise, 8, rise, out[2])
-    else:
-        _add_halves(shape, out[0], 8, -low, -4, rise - low, 4, out[1])
-        _add_halves(shape, out[1], 16, -rise, -8, rise, 8, out[2])
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _sum_eight(
-    image: NDArray[np.float32],
-    shape: tuple[int, int],
-    steep: bool,
-    rise: int,
-    out: NDArray[np.float32],
-) -> None:
-    height, width = shape
-    for y in range(4, height - 4):
-        total = out[y, 4 : width - 4]
-        for x in range(len(total)):
-            total[x] = 0
-        for i in range(-4, 4):
-            j = math.floor(i * rise / 8 + 0.5)
-            dy, dx = (i, j) if steep else (j, i)
-            row = image[y + dy, 4 + dx : width - 4 + dx]
-            for x in range(len(total)):
-                total[x] += row[x]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _add_halves(
-    shape: tuple[int, int],
-    half: NDArray[np.float32],
-    inset: int,
-    y0: int,
-    x0: int,
-    y1: int,
-    x1: int,
-    out: NDArray[np.float32],
-) -> None:
-    height, width = shape
-    for y in range(inset, height - inset):
-        total = out[y, inset : width - inset]
-        first = half[y + y0, inset + x0 : width - inset + x0]
-        second = half[y + y1, inset + x1 : width - inset + x1]
-        for x in range(len(total)):
-            total[x] = first[x] + second[x]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _respond(
-    sums: NDArray[np.float32],
-    pad: int,
-    side_y: int,
-    side_x: int,
-    runs: NDArray[np.int32],
-    gain: NDArray[np.float32],
-    best: NDArray[np.float32],
-    first: bool,
-) -> None:
+    by_pair, eight, sixteen, long = pairs.reshape(-1), sums[0], sums[1], sums[2]
+    dark, bright, dark_at, bright_at = best[0], best[1], which[0], which[1]
     half, guard = np.float32(0.5), np.float32(2.5)
-    for k in range(len(runs)):
-        y, x0, x1, zone = runs[k]
-        g = gain[zone]
-        c = sums[pad + y, pad + x0 : pad + x1]
-        low = sums[pad + y - side_y, pad + x0 - side_x : pad + x1 - side_x]
-        high = sums[pad + y + side_y, pad + x0 + side_x : pad + x1 + side_x]
-        dark, bright = best[0, y, x0:x1], best[1, y, x0:x1]
-        if first:
-            for x in range(len(dark)):
-                dark[x] = bright[x] = 0
-        for x in range(len(dark)):
-            a, b = low[x] - c[x], high[x] - c[x]
-            dark[x] = max(dark[x], min(half * (a + b), guard * min(a, b)) * g)
-        for x in range(len(bright)):
-            a, b = c[x] - low[x], c[x] - high[x]
-            bright[x] = max(bright[x], min(half * (a + b), guard * min(a, b)) * g)
+    for k in range(pair_steps.shape[0]):
+        side, number = side_steps[k], np.float32(k)
+        a, b, c, d = pair_steps[k, 0], pair_steps[k, 1], pair_steps[k, 2], pair_steps[k, 3]
+        low, high, far_low, far_high = half_steps[k, 0], half_steps[k, 1], half_steps[k, 2], half_steps[k, 3]
+        first, behind = runs[0, 0] - side, runs[-1, 1] + side
+        for p in range(first + far_low + low, behind + far_high + high):
+            eight[p] = by_pair[p + a] + by_pair[p + b] + by_pair[p + c] + by_pair[p + d]
+        for p in range(first + far_low, behind + far_high):
+            sixteen[p] = eight[p + low] + eight[p + high]
+        for p in range(first, behind):
+            long[p] = sixteen[p + far_low] + sixteen[p + far_high]
+        for r in range(runs.shape[0]):
+            zone = runs[r, 2]
+            gain_8, gain_16, gain_32 = gains[k, 0, zone], gains[k, 1, zone], gains[k, 2, zone]
+            for p in range(runs[r, 0], runs[r, 1]):
+                u, v = eight[p - side] - eight[p], eight[p + side] - eight[p]
+                mean = half * (u + v)
+                x, y = min(mean, guard * min(u, v)) * gain_8, max(mean, guard * max(u, v)) * gain_8
+                u, v = sixteen[p - side] - sixteen[p], sixteen[p + side] - sixteen[p]
+                mean = half * (u + v)
+                x = max(x, min(mean, guard * min(u, v)) * gain_16)
+                y = min(y, max(mean, guard * max(u, v)) * gain_16)
+                u, v = long[p - side] - long[p], long[p + side] - long[p]
+                mean = half * (u + v)
+                x = max(x, min(mean, guard * min(u, v)) * gain_32)
+                y = min(y, max(mean, guard * max(u, v)) * gain_32)
+                # read, then choose: written as one choice this is no longer done sixteen at a time
+                old, was = dark[p], dark_at[p]
+                new = max(x, old)
+                dark[p], dark_at[p] = new, number if new > old else was
+                old, was = bright[p], bright_at[p]
+                new = min(y, old)
+                bright[p], bright_at[p] = new, number if new < old else was
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _keep_better(
-    runs: NDArray[np.int32],
-    top: int,
-    left: int,
-    score: NDArray[np.float32],
-    step: int,
-    best: NDArray[np.float32],
-    angle: NDArray[np.uint8],
-) -> None:
-    for k in range(len(runs)):
-        y, x0, x1, _ = runs[k]
-        s = score[y, x0:x1]
-        b, a = best[top + y, left + x0 : left + x1], angle[top + y, left + x0 : left + x1]
-        for x in range(len(b)):
-            a[x] = step if s[x] > b[x] else a[x]
-            b[x] = max(b[x], s[x])
+def _runs(zones: NDArray[np.uint8], stride: int) -> NDArray[np.uint64]:
+    """Return stretches of one zone in flat arrays: first place, place behind the last, zone; 0 left out."""
+    height, width = zones.shape
+    zone = zones[0, 0]
+    if (zones == zone).all():
+        # what lies between the rows does no harm, and one long stretch is quicker than many short ones
+        return np.array([[0, (height - 1) * stride + width, zone]], np.uint64)
+    # a column of zeros behind each row
+    kinds = np.zeros(height * (width + 1) + 1, np.uint8)
+    kinds[1:].reshape(height, width + 1)[:, :width] = zones
+    starts = np.flatnonzero(kinds[1:] != kinds[:-1])
+    kinds = kinds[starts[:-1] + 1]
+    row, col = np.divmod(starts, width + 1)
+    places = row * stride + col
+    runs = np.stack([places[:-1], places[1:], kinds], axis=1)[kinds > 0]
+    return np.asarray(runs, np.uint64)
 
 
-def _runs(zones: NDArray[np.uint8]) -> NDArray[np.int32]:
-    # stretches of one zone along rows: row, first column, column behind the last, zone; zone 0 left out
-    change = np.ones((zones.shape[0], zones.shape[1] + 1), bool)
-    np.not_equal(zones[:, 1:], zones[:, :-1], out=change[:, 1:-1])
-    row, start = np.nonzero(change)
-    inner = start[:-1] < zones.shape[1]
-    row, first, behind = row[:-1][inner], start[:-1][inner], start[1:][inner]
-    zone = zones[row, first]
-    return np.asarray(np.stack([row, first, behind, zone], axis=1)[zone > 0], np.int32)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _sample_responses(
-    padded: NDArray[np.float32],
-    pad: int,
-    rows: NDArray[np.intp],
-    cols: NDArray[np.intp],
-    tilts: NDArray[np.int64],
-    side_px: int,
+def _sampled_responses(
+    padded: NDArray[np.float32], pad: int, rows: Places, cols: Places, side_px: int
 ) -> NDArray[np.float32]:
-    # responses at some places only, by summing pixel after pixel: (orientations, lengths, places)
-    out = np.zeros((len(tilts), 3, len(rows)), np.float32)
-    for p in range(len(rows)):
-        for k in range(len(tilts)):
-            steep, rise = tilts[k, 0] > 0, tilts[k, 1]
-            side_y, side_x = (0, side_px) if steep else (side_px, 0)
-            total = np.float32(0)
-            for m in range(32):
-                # from the middle outwards: 0, -1, 1, -2, 2, ...
-                i = -(m + 1) // 2 if m % 2 else m // 2
-                j = math.floor(i * rise / 8 + 0.5)
-                dy, dx = (i, j) if steep else (j, i)
-                y, x = pad + rows[p] + dy, pad + cols[p] + dx
-                sides = padded[y - side_y, x - side_x] + padded[y + side_y, x + side_x]
-                total += np.float32(0.5) * sides - padded[y, x]
-                if m == 7:
-                    out[k, 0, p] = total
-                elif m == 15:
-                    out[k, 1, p] = total
-            out[k, 2, p] = total
+    """Return responses without the guard at some places only: (orientations, lengths, places)."""
+    stride = padded.shape[1]
+    lines = []
+    for steep, rise in orientations():
+        line = _steps_along(steep=steep, rise=rise, first=-16, behind=16) @ np.array([stride, 1])
+        # from the middle outwards
+        lines.append(line[np.argsort(np.abs(np.arange(-16, 16) + 0.5), kind="stable")])
+    sides = LineSteps.of(stride, padded.size, side_px=side_px).sides
+    places = ((rows + pad) * stride + cols + pad).astype(np.uint64)
+    out = np.zeros((len(lines), len(LENGTHS_PX), len(rows)), np.float32)
+    _sum_at(padded.ravel(), places, np.array(lines).astype(np.uint64), sides, out)
     return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sum_at(
+    image: NDArray[np.float32],
+    places: NDArray[np.uint64],
+    lines: NDArray[np.uint64],
+    sides: NDArray[np.uint64],
+    out: NDArray[np.float32],
+) -> None:
+    half = np.float32(0.5)
+    for i in range(places.shape[0]):
+        for k in range(lines.shape[0]):
+            side, total, done = sides[k], np.float32(0), 0
+            for length in range(3):
+                for m in range(done, 8 << length):
+                    p = places[i] + lines[k, m]
+                    total += half * (image[p - side] + image[p + side]) - image[p]
+                done = 8 << length
+                out[k, length, i] = total
 
 
 def _gains(responses: NDArray[np.float32], origin: NDArray[np.uint8], n_zones: int) -> NDArray[np.float32]:
