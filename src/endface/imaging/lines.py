@@ -226,8 +226,10 @@ def _best_scores(
             tile = np.s_[: height + 2 * pad, : width + 2 * pad]
             image[tile] = padded[box[1].start :, box[2].start :][tile]
             best[:] = 0
-            runs = _runs(part, side) + np.uint64(pad * side + pad)
-            score_lines(pair_sums(image), steps.pairs, steps.halves, steps.sides, gains, runs, sums, best, which)
+            runs = _runs(part, side, first=pad * side + pad)
+            score_lines(
+                pair_sums(image), steps.pairs, steps.halves, steps.sides, gains, runs, sums, best, which
+            )
             inner = np.s_[:, pad : pad + height, pad : pad + width]
             size = np.abs(best.reshape(2, side, side)[inner])
             scores[box] = np.where(size > _TAIL_FROM, tail.normal_score(size), size)
@@ -307,20 +309,23 @@ def score_lines(
                 bright[p], bright_at[p] = new, number if new < old else was
 
 
-def _runs(zones: NDArray[np.uint8], stride: int) -> NDArray[np.uint64]:
-    """Return stretches of one zone in flat arrays: first place, place behind the last, zone; 0 left out."""
+def _runs(zones: NDArray[np.uint8], stride: int, *, first: int) -> NDArray[np.uint64]:
+    """Return stretches of one zone in flat arrays: first place, place behind the last, zone; 0 left out.
+
+    The first pixel lies at place `first`.
+    """
     height, width = zones.shape
     zone = zones[0, 0]
     if (zones == zone).all():
         # what lies between the rows does no harm, and one long stretch is quicker than many short ones
-        return np.array([[0, (height - 1) * stride + width, zone]], np.uint64)
+        return np.array([[first, first + (height - 1) * stride + width, zone]], np.uint64)
     # a column of zeros behind each row
     kinds = np.zeros(height * (width + 1) + 1, np.uint8)
     kinds[1:].reshape(height, width + 1)[:, :width] = zones
     starts = np.flatnonzero(kinds[1:] != kinds[:-1])
     kinds = kinds[starts[:-1] + 1]
     row, col = np.divmod(starts, width + 1)
-    places = row * stride + col
+    places = first + row * stride + col
     runs = np.stack([places[:-1], places[1:], kinds], axis=1)[kinds > 0]
     return np.asarray(runs, np.uint64)
 
