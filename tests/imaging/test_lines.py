@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from endface.imaging.lines import LENGTHS_PX, LineSteps, line_evidence, orientations, pair_sums, score_lines
+from endface.imaging.lines import line_evidence
+from endface.imaging.linesums import LENGTHS_PX, LineSteps, orientations, pair_sums, score_lines
 
 
 def noise(shape=(90, 110), seed=0):

@@ -8,24 +8,28 @@ length, and every step runs along image rows at the speed of memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from endface.imaging.linesums import (
+    LENGTHS_PX,
+    REACH_PX,
+    LineSteps,
+    orientations,
+    pair_sums,
+    score_lines,
+    sum_at,
+)
 from endface.imaging.noise import Tail, fit_tail
 
 Places = NDArray[np.intp]
 
-LENGTHS_PX = (8, 16, 32)
-"""Lengths of the branches along the longer of the two axes."""
 N_ORIENTATIONS = 32
 ANGLE_STEPS = 256
 """Orientations are told in steps of pi / ANGLE_STEPS, from +x towards +y."""
-_REACH = 16  # of the longest branch from its middle
 _TILE_PX = 128
 _TAIL_FROM = 2.0  # lower scores are no evidence, however they are distributed
 _THINNED = 3
@@ -104,7 +108,7 @@ def line_evidence(
     """
     shape = image.shape
     zone_map = np.ones(shape, np.uint8) if zones is None else np.ascontiguousarray(zones)
-    pad = _REACH + side_px
+    pad = REACH_PX + side_px
     padded = np.pad(image, pad)
     rows, cols, origin = _samples(zone_map, exclude)
     responses = _sampled_responses(padded, pad, rows, cols, side_px)
@@ -116,16 +120,6 @@ def line_evidence(
     return LineEvidence(*found, n_tests)
 
 
-def orientations() -> Iterator[tuple[bool, int]]:
-    """Yield all orientations, by angle, as (steep, rise): slope rise / 8 to the x axis (y if steep)."""
-    for rise in range(8):
-        yield False, rise
-    for rise in range(8, -8, -1):
-        yield True, rise
-    for rise in range(-8, 0):
-        yield False, rise
-
-
 def orientation_rad(*, steep: bool, rise: int) -> float:
     """Return an orientation as an angle in [0, pi), from +x towards +y."""
     return (math.atan2(8, rise) if steep else math.atan2(rise, 8)) % math.pi
@@ -133,68 +127,6 @@ def orientation_rad(*, steep: bool, rise: int) -> float:
 
 def _angle_step(*, steep: bool, rise: int) -> int:
     return round(orientation_rad(steep=steep, rise=rise) * ANGLE_STEPS / math.pi) % ANGLE_STEPS
-
-
-def _steps_along(*, steep: bool, rise: int, first: int, behind: int) -> Places:
-    """Return (row, column) of the pixels of a digital line, counted from its middle, (n, 2)."""
-    along = np.arange(first, behind)
-    across = np.floor(along * (rise / 8) + 0.5).astype(np.int64)
-    return np.stack([along, across] if steep else [across, along], axis=1)
-
-
-_PAIRS = ((0, 1), (1, 0), (1, 1), (1, -1))
-"""From a pixel to the second one of a pair: sums of eight are sums of four such pairs."""
-
-
-@dataclass(frozen=True)
-class LineSteps:
-    """All orientations as distances between places in flat arrays whose rows lie `stride` apart.
-
-    Distances are unsigned and go round at 2^64, as compiled code asks of negative ones whether they count
-    from the end.
-
-    Attributes
-    ----------
-    pairs : (32, 4) uint64 ndarray
-        To the four pairs that make a sum of eight; those of the next kind of pair lie `size` further on.
-    halves : (32, 4) uint64 ndarray
-        To the halves of a sum of sixteen, and to those of a sum of thirty-two.
-    sides : (32,) uint64 ndarray
-        To the branch at the side.
-    """
-
-    pairs: NDArray[np.uint64]
-    halves: NDArray[np.uint64]
-    sides: NDArray[np.uint64]
-
-    @staticmethod
-    def of(stride: int, size: int, *, side_px: int) -> LineSteps:
-        """Return the distances in arrays of `size` places."""
-        flat = np.array([stride, 1])
-        pairs, halves, sides = [], [], []
-        for steep, rise in orientations():
-            ends = _steps_along(steep=steep, rise=rise, first=-4, behind=4).reshape(4, 2, 2)
-            # the upper pixel of a pair comes first
-            ends = np.where((ends[:, :1, :1] > ends[:, 1:, :1]), ends[:, ::-1], ends)
-            kinds = [_PAIRS.index(tuple((second - first).tolist())) for first, second in ends]
-            pairs.append(ends[:, 0] @ flat + np.array(kinds) * size)
-            low = rise // 2
-            middles = np.array([[-4, -low], [4, rise - low], [-8, -rise], [8, rise]])
-            # the middle of a half lies a whole number of steps of its own from the middle of the whole
-            places = (middles if steep else middles[:, ::-1]) @ flat
-            halves.append([*np.sort(places[:2]), *np.sort(places[2:])])
-            sides.append(side_px * (1 if steep else stride))
-        return LineSteps(*(np.array(part, np.int64).astype(np.uint64) for part in (pairs, halves, sides)))
-
-
-def pair_sums(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sum each pixel of an image (H, W) and its neighbour of each kind, (4, H * W); 0 where there is none."""
-    flat = image.ravel()
-    out = np.zeros((len(_PAIRS), flat.size), np.float32)
-    for sums, (down, right) in zip(out, _PAIRS, strict=True):
-        step = down * image.shape[1] + right
-        np.add(flat[:-step], flat[step:], out=sums[:-step])
-    return out
 
 
 def _best_scores(
@@ -205,7 +137,7 @@ def _best_scores(
     tail: Tail,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the best score of each pixel, dark and bright, and their orientations."""
-    pad = _REACH + side_px
+    pad = REACH_PX + side_px
     angle_steps = np.array([_angle_step(steep=steep, rise=rise) for steep, rise in orientations()], np.uint8)
     scores = np.zeros((2, *zones.shape), np.float32)
     angles = np.zeros((2, *zones.shape), np.uint8)
@@ -238,77 +170,6 @@ def _best_scores(
     return scores[0], scores[1], angles[0], angles[1]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def score_lines(
-    pairs: NDArray[np.float32],
-    pair_steps: NDArray[np.uint64],
-    half_steps: NDArray[np.uint64],
-    side_steps: NDArray[np.uint64],
-    gains: NDArray[np.float32],
-    runs: NDArray[np.uint64],
-    sums: NDArray[np.float32],
-    best: NDArray[np.float32],
-    which: NDArray[np.float32],
-) -> None:
-    """Keep the best responses of all orientations and lengths, in place, and of which orientation they are.
-
-    All arrays are flat images. A sum of 2 n pixels is the sum of n pixels before and of n behind its middle.
-
-    Parameters
-    ----------
-    pairs : (4, n) float32 ndarray
-        From `pair_sums`.
-    pair_steps, half_steps, side_steps : (K, 4), (K, 4) and (K,) uint64 ndarray
-        From `LineSteps`.
-    gains : (K, 3, zones) float32 ndarray
-        Factors of the responses.
-    runs : (m, 3) uint64 ndarray
-        First place, place behind the last, and zone of what is looked at; in order.
-    sums : (3, n) float32 ndarray
-        Holds, in the end, the sums of the last orientation over each of `LENGTHS_PX`.
-    best : (2, n) float32 ndarray
-        Best dark response, 0 or more, and best bright one, 0 or less.
-    which : (2, n) float32 ndarray
-        Number of the orientation of each.
-    """
-    by_pair, eight, sixteen, long = pairs.reshape(-1), sums[0], sums[1], sums[2]
-    dark, bright, dark_at, bright_at = best[0], best[1], which[0], which[1]
-    half, guard = np.float32(0.5), np.float32(2.5)
-    for k in range(pair_steps.shape[0]):
-        side, number = side_steps[k], np.float32(k)
-        a, b, c, d = pair_steps[k, 0], pair_steps[k, 1], pair_steps[k, 2], pair_steps[k, 3]
-        low, high, far_low, far_high = half_steps[k, 0], half_steps[k, 1], half_steps[k, 2], half_steps[k, 3]
-        first, behind = runs[0, 0] - side, runs[-1, 1] + side
-        for p in range(first + far_low + low, behind + far_high + high):
-            eight[p] = by_pair[p + a] + by_pair[p + b] + by_pair[p + c] + by_pair[p + d]
-        for p in range(first + far_low, behind + far_high):
-            sixteen[p] = eight[p + low] + eight[p + high]
-        for p in range(first, behind):
-            long[p] = sixteen[p + far_low] + sixteen[p + far_high]
-        for r in range(runs.shape[0]):
-            zone = runs[r, 2]
-            gain_8, gain_16, gain_32 = gains[k, 0, zone], gains[k, 1, zone], gains[k, 2, zone]
-            for p in range(runs[r, 0], runs[r, 1]):
-                u, v = eight[p - side] - eight[p], eight[p + side] - eight[p]
-                mean = half * (u + v)
-                x, y = min(mean, guard * min(u, v)) * gain_8, max(mean, guard * max(u, v)) * gain_8
-                u, v = sixteen[p - side] - sixteen[p], sixteen[p + side] - sixteen[p]
-                mean = half * (u + v)
-                x = max(x, min(mean, guard * min(u, v)) * gain_16)
-                y = min(y, max(mean, guard * max(u, v)) * gain_16)
-                u, v = long[p - side] - long[p], long[p + side] - long[p]
-                mean = half * (u + v)
-                x = max(x, min(mean, guard * min(u, v)) * gain_32)
-                y = min(y, max(mean, guard * max(u, v)) * gain_32)
-                # read, then choose: written as one choice this is no longer done sixteen at a time
-                old, was = dark[p], dark_at[p]
-                new = max(x, old)
-                dark[p], dark_at[p] = new, number if new > old else was
-                old, was = bright[p], bright_at[p]
-                new = min(y, old)
-                bright[p], bright_at[p] = new, number if new < old else was
-
-
 def _runs(zones: NDArray[np.uint8], stride: int, *, first: int) -> NDArray[np.uint64]:
     """Return stretches of one zone in flat arrays: first place, place behind the last, zone; 0 left out.
 
@@ -334,37 +195,11 @@ def _sampled_responses(
     padded: NDArray[np.float32], pad: int, rows: Places, cols: Places, side_px: int
 ) -> NDArray[np.float32]:
     """Return responses without the guard at some places only: (orientations, lengths, places)."""
-    stride = padded.shape[1]
-    lines = []
-    for steep, rise in orientations():
-        line = _steps_along(steep=steep, rise=rise, first=-16, behind=16) @ np.array([stride, 1])
-        # from the middle outwards
-        lines.append(line[np.argsort(np.abs(np.arange(-16, 16) + 0.5), kind="stable")])
-    sides = LineSteps.of(stride, padded.size, side_px=side_px).sides
-    places = ((rows + pad) * stride + cols + pad).astype(np.uint64)
-    out = np.zeros((len(lines), len(LENGTHS_PX), len(rows)), np.float32)
-    _sum_at(padded.ravel(), places, np.array(lines).astype(np.uint64), sides, out)
+    steps = LineSteps.of(padded.shape[1], padded.size, side_px=side_px)
+    places = ((rows + pad) * padded.shape[1] + cols + pad).astype(np.uint64)
+    out = np.zeros((N_ORIENTATIONS, len(LENGTHS_PX), len(rows)), np.float32)
+    sum_at(padded.ravel(), places, steps.pixels, steps.sides, out)
     return out
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _sum_at(
-    image: NDArray[np.float32],
-    places: NDArray[np.uint64],
-    lines: NDArray[np.uint64],
-    sides: NDArray[np.uint64],
-    out: NDArray[np.float32],
-) -> None:
-    half = np.float32(0.5)
-    for i in range(places.shape[0]):
-        for k in range(lines.shape[0]):
-            side, total, done = sides[k], np.float32(0), 0
-            for length in range(3):
-                for m in range(done, 8 << length):
-                    p = places[i] + lines[k, m]
-                    total += half * (image[p - side] + image[p + side]) - image[p]
-                done = 8 << length
-                out[k, length, i] = total
 
 
 def _gains(responses: NDArray[np.float32], origin: NDArray[np.uint8], n_zones: int) -> NDArray[np.float32]:

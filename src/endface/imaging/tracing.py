@@ -305,16 +305,31 @@ def contrast_noise(
 
     `noisy` is `zones` once more, 0 where there is no noise to be measured.
     """
-    reach = round(side_px)
-    # every third row tells enough
-    rows = slice(reach, image.shape[0] - reach, 3)
-    upright = image[rows] - 0.5 * (image[: -2 * reach : 3] + image[2 * reach :: 3])
-    lying = image[::3, reach:-reach] - 0.5 * (image[::3, : -2 * reach] + image[::3, 2 * reach :])
+    reach, width = round(side_px), image.shape[1]
+    flat = image.ravel()
     level = np.ones(int(zones.max(initial=0)) + 1, np.float32)
+    # every third row tells enough
+    upright, lying = noisy[reach:-reach:3], noisy[::3, reach:-reach]
     for zone in range(1, len(level)):
-        both = (upright[noisy[rows] == zone], lying[noisy[::3, reach:-reach] == zone])
-        level[zone] = max(*(robust_sigma(values[:: max(1, values.size // 20_000)]) for values in both), 1e-3)
-    return level[zones]
+        row, col = _some_of(upright, zone)
+        both = [((3 * row + reach) * width + col, reach * width)]
+        row, col = _some_of(lying, zone)
+        both.append((3 * row * width + col + reach, reach))
+        level[zone] = max(
+            *(
+                robust_sigma(flat[places] - np.float32(0.5) * (flat[places - side] + flat[places + side]))
+                for places, side in both
+            ),
+            1e-3,
+        )
+    return np.asarray(level[zones])
+
+
+def _some_of(kinds: NDArray[np.uint8], kind: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return rows and columns of an even sample of the pixels of one kind."""
+    places = np.flatnonzero(kinds == kind)
+    row, col = np.divmod(places[:: max(1, places.size // 20_000)], max(kinds.shape[1], 1))
+    return row, col
 
 
 def _smooth_path(points: NDArray[np.float32]) -> NDArray[np.float32]:
