@@ -7,6 +7,9 @@ only those are compared at every turn.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from itertools import combinations
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +22,7 @@ _PARTNERS = 24
 # light, shadow and dirt stay where they are when the face does not turn: more than they explain is asked for
 _UNTURNED_DEG, _UNTURNED_CORRELATION = 2.0, 0.5
 _BANDS, _WAVES, _DIMENSIONS = 12, 24, 24
+_SAMPLE = 4096  # faces from which the directions are taken in which faces differ
 
 
 def chart_of(image: NDArray[np.generic], zones: Zones) -> NDArray[np.uint8]:
@@ -78,25 +82,37 @@ def describe(chart: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.log1p(power / chart.shape[1]).ravel(), np.float32)
 
 
-def likely_pairs(described: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Return the pairs (i < j) of descriptions (N, D) that are among each other's nearest, in order.
+def likely_pairs(described: Callable[[int], NDArray[np.float32]], n: int) -> Iterator[tuple[int, int]]:
+    """Yield the pairs (i < j) of `n` faces whose descriptions are among each other's nearest, in order.
 
-    Time grows as N log N; all pairs are returned where there are few.
+    Time grows as N log N; all pairs are yielded where there are few. Of every face 24 numbers are held.
+
+    Parameters
+    ----------
+    described : callable
+        Number of a face -> what `describe` says of it.
 
     Examples
     --------
-    >>> likely_pairs(np.array([[0.0], [1.0], [5.0]], np.float32))
+    >>> list(likely_pairs(lambda k: np.array([0.0, 1.0, 5.0][k : k + 1], np.float32), 3))
     [(0, 1), (0, 2), (1, 2)]
     """
     from scipy.spatial import KDTree
 
-    n = len(described)
     if n <= _PARTNERS:
-        return [(i, j) for i in range(n) for j in range(i + 1, n)]
-    centred = described - described.mean(axis=0)
-    sample = centred[np.linspace(0, n - 1, min(n, 4096)).astype(int)]
-    _, axes = np.linalg.eigh(sample.T @ sample)
-    reduced = centred @ axes[:, -_DIMENSIONS:]
-    nearest = np.atleast_2d(KDTree(reduced).query(reduced, k=_PARTNERS + 1)[1])
-    pairs = {(min(i, int(j)), max(i, int(j))) for i, row in enumerate(nearest) for j in row if int(j) != i}
-    return sorted(pairs)
+        yield from combinations(range(n), 2)
+        return
+    sample = np.stack([described(int(k)) for k in np.linspace(0, n - 1, min(n, _SAMPLE)).astype(int)])
+    mean = sample.mean(axis=0)
+    _, axes = np.linalg.eigh((sample - mean).T @ (sample - mean))
+    rows = sample if n <= _SAMPLE else map(described, range(n))
+    reduced = np.stack([(row - mean) @ axes[:, -_DIMENSIONS:] for row in rows])
+    tree = KDTree(reduced)
+    found = []
+    for start in range(0, n, _SAMPLE):
+        nearest = tree.query(reduced[start : start + _SAMPLE], k=_PARTNERS + 1)[1]
+        own = np.arange(start, start + len(nearest))[:, None]
+        pairs = np.minimum(own, nearest) * n + np.maximum(own, nearest)
+        found.append(np.unique(pairs[own != nearest]))
+    for part in np.array_split(np.unique(np.concatenate(found)), n // _SAMPLE + 1):
+        yield from (divmod(code, n) for code in part.tolist())

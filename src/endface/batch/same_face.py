@@ -22,8 +22,11 @@ def group_faces(folder: RunFolder, records: Sequence[Brief]) -> list[int]:
     """Return the number of the face each image shows, from 1; 0 where no other image shows it."""
 
     @lru_cache(maxsize=512)
+    def codes(place: int) -> NDArray[np.uint8]:
+        return read_png(folder.chart(records[place].image_id))
+
     def chart(place: int) -> NDArray[np.float32]:
-        return chart_from(read_png(folder.chart(records[place].image_id)))
+        return chart_from(codes(place))
 
     owner = _Sets(len(records))
     first: dict[str, int] = {}
@@ -31,8 +34,7 @@ def group_faces(folder: RunFolder, records: Sequence[Brief]) -> list[int]:
         owner.join(first.setdefault(record.digest, place), place)
     places = [place for place in first.values() if records[place].found]
     if len(places) > 1:
-        described = np.array([describe(chart(place)) for place in places], np.float32)
-        pairs = likely_pairs(described)
+        pairs = likely_pairs(lambda k: describe(chart(places[k])), len(places))
         # partners were chosen from all for being alike, so all pairs count as tested
         n_tests = 0.5 * len(places) * (len(places) - 1) * N_COLUMNS
         threshold = score_threshold(n_tests=n_tests, epsilon=EPSILON)
