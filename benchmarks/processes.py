@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -11,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -113,4 +116,21 @@ def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
         "median": round(statistics.median(values), digits),
         "min": round(min(values), digits),
         "max": round(max(values), digits),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine without naming it."""
+    model = platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        match = re.search(r"model name\s*:\s*(.+)", info.read_text())
+        model = match.group(1).strip() if match else model
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(pages / 1e9),
+        "system": platform.system(),
+        "load_at_start": round(os.getloadavg()[0], 1),
     }

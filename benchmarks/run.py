@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import re
 import shutil
 import statistics
 import sys
@@ -19,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from processes import ONE_THREAD, run, spread
+from processes import ONE_THREAD, machine, run, spread
 
 from endface.manifest import versions
 from endface.synthesis import write_set
@@ -44,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         faces = _images(root, given)
-        result: dict[str, Any] = {"machine": _machine(), "versions": versions(), "images": _described(faces)}
+        result: dict[str, Any] = {"machine": machine(), "versions": versions(), "images": _described(faces)}
         run([*ENDFACE, "run", faces, "-o", root / "reference", "--jobs", "1"])  # compiles what is not cached
         result["start"] = _start(root, faces, given.rounds, cold=not given.no_cold)
         result["whole"] = _whole(root, faces, given.rounds)
@@ -182,23 +180,6 @@ def _start(root: Path, faces: Path, rounds: int, *, cold: bool) -> dict[str, Any
             run([*ENDFACE, "run", first, "-o", root / "cold", "--jobs", "1"], env=env).wall_s
         ]
     return {f"{name}_s": spread(values, 3) for name, values in times.items()}
-
-
-def _machine() -> dict[str, Any]:
-    """Describe the machine without naming it."""
-    model = platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        match = re.search(r"model name\s*:\s*(.+)", info.read_text())
-        model = match.group(1).strip() if match else model
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "processor": model,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gb": round(pages / 1e9),
-        "system": platform.system(),
-        "load_at_start": round(os.getloadavg()[0], 1),
-    }
 
 
 def _described(faces: Path) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def test_page_is_well_formed_and_loads_nothing_from_outside(run_folder: Path) ->
     for tag, attributes in page.tags:
         assert tag not in {"link", "iframe", "object", "base"}
         if tag == "img" and "src" in attributes:
-            assert (attributes["src"] or "").startswith("data:image/webp;base64,")
+            assert (attributes["src"] or "").startswith("data:image/jpeg;base64,")
         assert not (tag == "script" and attributes)
     assert not re.search(r"https?://|url\(", page_of(run_folder))
 

@@ -110,7 +110,7 @@ def likely_pairs(described: Callable[[int], NDArray[np.float32]], n: int) -> Ite
     tree = KDTree(reduced)
     found = []
     for start in range(0, n, _SAMPLE):
-        nearest = tree.query(reduced[start : start + _SAMPLE], k=_PARTNERS + 1)[1]
+        nearest = np.asarray(tree.query(reduced[start : start + _SAMPLE], k=_PARTNERS + 1)[1])
         own = np.arange(start, start + len(nearest))[:, None]
         pairs = np.minimum(own, nearest) * n + np.maximum(own, nearest)
         found.append(np.unique(pairs[own != nearest]))

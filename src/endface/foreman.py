@@ -23,7 +23,7 @@ class Foreman:
 
     def __init__(self, engine: Engine, *, jobs: int, progress: Progress | None) -> None:
         self.seconds: dict[str, float] = {}
-        self._engine, self._jobs = engine, jobs
+        self.engine, self._jobs = engine, jobs
         self._progress = progress or (lambda *_: None)
         self._started = datetime.now(UTC)
 
@@ -58,7 +58,7 @@ class Foreman:
 
         with self.timed(stage):
             self._progress(stage, 0, total)
-            for task, result in self._engine.map(function, noted()):
+            for task, result in self.engine.map(function, noted()):
                 outcome = _lost(task, stage) if isinstance(result, WorkerLost) else result
                 outcomes[names.pop(id(task))] = outcome
                 self._progress(stage, len(outcomes), total)

@@ -10,7 +10,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 from numpy.typing import ArrayLike
@@ -19,7 +19,7 @@ from endface.analysis import detect, locate, measure
 from endface.annotation import Annotation
 from endface.config import Resolved, Settings, flatten, load_settings
 from endface.detection import load_detector
-from endface.engines import EngineName
+from endface.engines import Engine, EngineName
 from endface.errors import InputError, SettingsError
 from endface.finishing import RunSummary, finish
 from endface.foreman import Progress, hire
@@ -43,6 +43,13 @@ from endface.store import (
     open_run_folder,
     read_json,
 )
+
+
+class Afterwards(Protocol):
+    """What is done with a finished run folder, with the help of its workers."""
+
+    def __call__(self, run_folder: Path, *, engine: Engine) -> object:
+        """Do it."""
 
 
 def annotate(image: ArrayLike | Sample | str | Path, *, settings: Settings | None = None) -> Annotation:
@@ -101,6 +108,7 @@ def run(
     scheduler: str | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
+    then: Afterwards | None = None,
 ) -> RunSummary:
     """Analyse all images of files, folders and globs and write a run folder.
 
@@ -125,6 +133,8 @@ def run(
         Start anew instead of taking over what is there.
     progress : callable, optional
         Called with (stage, images done, images in all).
+    then : callable, optional
+        What to do with the finished folder while the workers are still there, e.g. `write_report`.
 
     Raises
     ------
@@ -151,6 +161,8 @@ def run(
         analysed = foreman.carry_out("analyse", analyse_file, tasks, n=len(images))
         done = [image for image in images if analysed[image.image_id].failure is None]
         summary = finish(folder, images, done, analysed, resolved, foreman)
+        if then is not None:
+            then(folder.root, engine=foreman.engine)
     return replace(summary, folder=place(out))
 
 
@@ -161,6 +173,7 @@ def regrade(
     out: str | Path | None = None,
     jobs: int | None = None,
     progress: Progress | None = None,
+    then: Afterwards | None = None,
 ) -> RunSummary:
     """Grade a finished run again, by another profile, without looking at pixels again.
 
@@ -172,6 +185,8 @@ def regrade(
         Name or path of a profile; that of the run where not given.
     out : str or Path, optional
         Copy the run there first; the run itself is changed where not given.
+    jobs, progress, then
+        As `run` takes them.
 
     Raises
     ------
@@ -203,7 +218,10 @@ def regrade(
     with hire(jobs, len(images), progress) as foreman:
         outcomes |= foreman.carry_out("grade", rezone_image, tasks)
         done = [image for image in ready if outcomes[image.image_id].failure is None]
-        return finish(folder, images, done, outcomes, resolved, foreman)
+        summary = finish(folder, images, done, outcomes, resolved, foreman)
+        if then is not None:
+            then(folder.root, engine=foreman.engine)
+    return summary
 
 
 def _resolve(settings: Settings | Resolved | None) -> Resolved:

@@ -23,7 +23,9 @@ from endface.cli.common import (
 
 if TYPE_CHECKING:
     from endface.config import Resolved
+    from endface.engines import Engine as Workers
     from endface.finishing import RunSummary
+    from endface.pipeline import Afterwards
 
 Out = Annotated[str, typer.Option("-o", "--out", metavar="OUT", help="Folder for all results.")]
 Engine = Annotated[str, typer.Option(help="local, or dask: the workers of a Dask cluster.")]
@@ -77,6 +79,7 @@ def run_command(
                 scheduler=scheduler,
                 fresh=not resume,
                 progress=show,
+                then=_reporter(wanted=report),
             )
         _finish(summary, report=report, fail_on=fail_on)
 
@@ -98,7 +101,9 @@ def grade_command(
         from endface.pipeline import regrade
 
         with progress() as show:
-            summary = regrade(run_folder, profile=profile, out=out, jobs=jobs, progress=show)
+            summary = regrade(
+                run_folder, profile=profile, out=out, jobs=jobs, progress=show, then=_reporter(wanted=report)
+            )
         _finish(summary, report=report, fail_on=fail_on)
 
 
@@ -172,8 +177,19 @@ def _as_yaml(resolved: Resolved) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _reporter(*, wanted: bool) -> Afterwards | None:
+    """Return what writes the report, imported once there is something to report."""
+
+    def write(run_folder: Path, *, engine: Workers) -> None:
+        from endface.report import write_report
+
+        write_report(run_folder, engine=engine)
+
+    return write if wanted else None
+
+
 def _finish(summary: RunSummary, *, report: bool, fail_on: str | None) -> None:
-    """Write the report, say what came out, and leave with the exit code of the contract."""
+    """Say what came out, and leave with the exit code of the contract."""
     lines = [f"{summary.n_images - summary.n_failed} of {summary.n_images} images done"]
     if summary.n_reused:
         lines[0] += f" ({summary.n_reused} taken over from an earlier run)"
@@ -181,12 +197,7 @@ def _finish(summary: RunSummary, *, report: bool, fail_on: str | None) -> None:
     lines.append(f"{summary.n_defects} defects; {verdicts or 'no verdicts'}")
     if summary.n_removed:
         lines.append(f"{summary.n_removed} files of earlier runs that no longer apply were removed")
-    if report:
-        from endface.report import write_report
-
-        lines.append(f"report: {write_report(summary.folder)}")
-    else:
-        lines.append(f"results: {summary.folder}")
+    lines.append(f"report: {summary.folder / 'report.html'}" if report else f"results: {summary.folder}")
     print("\n".join(lines))
     for failure in summary.failures:
         complain(f"failed ({failure.stage}): {failure.error}")

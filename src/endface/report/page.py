@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import jinja2
 import polars as pl
 from markupsafe import Markup
 
 from endface.config import flatten
+from endface.engines import Engine, SerialEngine, WorkerLost
 from endface.report.charts import class_colours, defect_charts
 from endface.report.sheets import (
+    PagePicture,
+    PictureTask,
     data_uri,
     open_picture,
+    page_picture,
     sheet_path,
     small_copy,
     spread,
@@ -26,12 +29,15 @@ from endface.report.sheets import (
 from endface.report.tables import RunTables, read_tables
 from endface.store import RunFolder, write_bytes
 
+if TYPE_CHECKING:
+    import jinja2
+
 VERDICTS = ("PASS", "MARGINAL", "FAIL", "INDETERMINATE")
 GALLERY_LIMIT = 200
 FAIL_LIMIT = 150
 ROW_LIMIT = 2000
 ROW_FAIL_LIMIT = 1500
-_LARGE_PX, _MEDIUM_PX, _SMALL_PX = 800, 640, 72
+_LARGE_PX, _MEDIUM_PX = 800, 640
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class Setting:
     origin: str
 
 
-def write_report(run_folder: Path) -> Path:
+def write_report(run_folder: Path, *, engine: Engine | None = None) -> Path:
     """Write `report.html` into a run folder: one file without outside references that opens offline.
 
     The sheets of the clusters are written first (`write_cluster_sheets`). The same tables give the same
@@ -69,6 +75,8 @@ def write_report(run_folder: Path) -> Path:
     ----------
     run_folder : Path
         Output of a finished `endface run`.
+    engine : Engine, optional
+        Makes the pictures of the page; without it this process does.
 
     Returns
     -------
@@ -90,18 +98,20 @@ def write_report(run_folder: Path) -> Path:
     write_cluster_sheets(run_folder)
     tables = read_tables(run_folder)
     path = run_folder / "report.html"
-    write_bytes(path, render(tables).encode("utf-8"))
+    write_bytes(path, render(tables, engine or SerialEngine()).encode("utf-8"))
     return path
 
 
-def render(tables: RunTables) -> str:
+def render(tables: RunTables, engine: Engine) -> str:
     """Return the page as HTML."""
     images = tables.images
     listed = chosen_rows(images, ROW_LIMIT, ROW_FAIL_LIMIT)
     pictured = {listed[place] for place in chosen_rows(images[listed], GALLERY_LIMIT, FAIL_LIMIT)}
-    longest_px = _LARGE_PX if len(pictured) <= 60 else _MEDIUM_PX
+    shown = {index: _shown(tables.folder, images["image_id"][index]) for index in listed}
+    pictures = _pictures([shown[index] for index in listed if index in pictured], engine)
+    nothing = PagePicture()
     rows = [
-        _row(tables.folder, values, longest_px if index in pictured else 0)
+        _row(tables.folder, values, shown[index], pictures.get(shown[index], nothing))
         for index, values in zip(listed, images[listed].iter_rows(named=True), strict=True)
     ]
     return template_environment().get_template("report.html.j2").render(
@@ -151,19 +161,21 @@ def settings_table(settings: Mapping[str, Any], origins: Mapping[str, str]) -> l
     return sorted(rows, key=lambda row: not row.origin)
 
 
-def _row(folder: RunFolder, values: Mapping[str, Any], longest_px: int) -> Row:
-    image_id = str(values["image_id"])
+def _shown(folder: RunFolder, image_id: str) -> Path | None:
+    """Return the file that shows an image: its overlay, else the image itself."""
     candidates = (folder.overlay(image_id), folder.image(image_id))
-    path = next((path for path in candidates if path.is_file()), None)
-    if path is None:
-        return Row(values, href="", thumb="", picture="")
-    href = _href(folder, path)
-    picture = open_picture(path) if longest_px else None
-    if picture is None:
-        return Row(values, href, thumb="", picture="")
-    large = small_copy(picture, longest_px=longest_px)
-    thumb = small_copy(large, longest_px=_SMALL_PX)
-    return Row(values, href, thumb=data_uri(thumb, quality=60), picture=data_uri(large, quality=72))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _pictures(paths: Sequence[Path | None], engine: Engine) -> dict[Path | None, PagePicture]:
+    longest_px = _LARGE_PX if len(paths) <= 60 else _MEDIUM_PX
+    tasks = [PictureTask(path, longest_px) for path in paths if path is not None]
+    made = engine.map(page_picture, tasks)
+    return {task.path: result for task, result in made if not isinstance(result, WorkerLost)}
+
+
+def _row(folder: RunFolder, values: Mapping[str, Any], path: Path | None, picture: PagePicture) -> Row:
+    return Row(values, _href(folder, path) if path else "", thumb=picture.thumb, picture=picture.large)
 
 
 def _href(folder: RunFolder, path: Path) -> str:
@@ -269,6 +281,9 @@ def _asset(name: str) -> Markup:
 
 def template_environment() -> jinja2.Environment:
     """Return what renders the pages of this package: everything from outside is escaped."""
+    # workers, which make pictures only, go without
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("endface.report", "templates"),
         autoescape=True,  # file names and notes come from outside

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from endface.report.tables import read_clusters, read_defects
 from endface.store import RunFolder, write_colour
 
 PATCHES_PER_SHEET = 48
+THUMB_PX = 72
 
 
 def spread(n_items: int, limit: int) -> list[int]:
@@ -42,14 +44,47 @@ def small_copy(picture: Image.Image, *, longest_px: int) -> Image.Image:
     if scale >= 1:
         return rgb
     size = (max(1, round(scale * rgb.width)), max(1, round(scale * rgb.height)))
-    return Image.fromarray(cv2.resize(np.asarray(rgb), size, interpolation=cv2.INTER_AREA))
+    # means of whole blocks first, which come cheap, so that no pixel is left out
+    step = int(1 / scale)
+    pixels = np.asarray(rgb)
+    if step > 1:
+        blocks = (max(1, rgb.width // step), max(1, rgb.height // step))
+        pixels = pixels[: blocks[1] * step, : blocks[0] * step]
+        pixels = np.asarray(cv2.resize(pixels, blocks, interpolation=cv2.INTER_AREA))
+    return Image.fromarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR))
 
 
 def data_uri(picture: Image.Image, *, quality: int) -> str:
-    """Return a picture as a WebP data URI."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=quality, method=0)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    """Return a picture (RGB) as a JPEG data URI: WebP would take half the bytes and eight times as long."""
+    bgr = np.asarray(picture.convert("RGB"))[:, :, ::-1]
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class PictureTask:
+    """Make the pictures of one image for the page."""
+
+    path: Path
+    longest_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class PagePicture:
+    """One image on the page, large and as a thumbnail, as data URIs; empty where it cannot be read."""
+
+    large: str = ""
+    thumb: str = ""
+
+
+def page_picture(task: PictureTask) -> PagePicture:
+    """Make the pictures of one image."""
+    picture = open_picture(task.path)
+    if picture is None:
+        return PagePicture()
+    large = small_copy(picture, longest_px=task.longest_px)
+    thumb = small_copy(large, longest_px=THUMB_PX)
+    return PagePicture(data_uri(large, quality=72), data_uri(thumb, quality=60))
 
 
 def open_picture(path: Path) -> Image.Image | None:

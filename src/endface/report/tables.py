@@ -16,6 +16,7 @@ from endface.store import RunFolder, read_json
 
 _IMAGE_COLUMNS = ("image", "image_id", "pass_fail", "fail_reason", "profile", "n_defects", "calibration")
 _DEFECT_COLUMNS = ("defect_id", "image_id", "type", "severity_level")
+_ZONE_COLUMNS = ("zone", "label", "n_defects", "defect_area_frac")
 _CHARTED_COLUMNS = ("cluster_label", "anatomy_zone", "iec_zone", "diameter_um")
 
 
@@ -67,7 +68,7 @@ def read_tables(run_folder: Path) -> RunTables:
             f"expected the tables of a run in {run_folder}, found no image_level/image_labels.csv",
             hint="Give the folder that was the output of `endface run`, and let that command finish first.",
         )
-    zones = _best_of(folder.zone_features)
+    zones = _best_of(folder.zone_features, _ZONE_COLUMNS)
     return RunTables(
         folder=folder,
         images=_with_columns(images, _IMAGE_COLUMNS, folder.image_labels),

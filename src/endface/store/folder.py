@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from endface.errors import SettingsError
 from endface.places import (
@@ -181,13 +182,15 @@ def is_run_folder(root: Path) -> bool:
 def sweep(folder: RunFolder, keep: Iterable[Path]) -> int:
     """Delete files of earlier runs and leftovers of a killed one; return how many were deleted."""
     # by eight bytes each: a run has ten files per image
-    kept = array("q", sorted(hash(str(path)) for path in keep))
+    kept = np.fromiter((hash(str(path)) for path in keep), np.int64)
+    kept.sort()
     removed = 0
     for name in set(_FOLDERS) - {"exports"}:
         for file in walk(folder.root / name):
             path = folder.root / name / file
-            place_of = bisect_left(kept, hash(str(path)))
-            if place_of == len(kept) or kept[place_of] != hash(str(path)):
+            mark = hash(str(path))
+            place_of = bisect_left(kept, mark)
+            if place_of == len(kept) or kept[place_of] != mark:
                 path.unlink(missing_ok=True)
                 # the sheets of clusters belong to the report, which makes them anew
                 removed += name != "clusters" and file != _BEGUN
