@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from endface.annotation import Defect, Zones, instance_map
 from endface.config import Settings
 from endface.detection import detect_defects
+from endface.detection.joining import trim
 from endface.features import measure_defects, measure_zones
 from endface.grading import Profile, choose_profile, load_profile
 from endface.imaging.focus import edge_blur_px, score_of_blur
@@ -67,17 +68,12 @@ def detect(image: FrameArray, zones: Zones, settings: Settings) -> tuple[Defect,
 
 
 def _disjoint(defects: tuple[Defect, ...], shape: tuple[int, int]) -> tuple[Defect, ...]:
-    """Give every pixel to one defect, as in the instance map, so that tables and masks agree."""
-    owner = instance_map(defects, shape)
-    own = [replace(defect, mask=owner[defect.box] == number) for number, defect in enumerate(defects, 1)]
-    return tuple(_tight(defect) for defect in own if defect.mask.any())
-
-
-def _tight(defect: Defect) -> Defect:
-    rows, cols = np.flatnonzero(defect.mask.any(axis=1)), np.flatnonzero(defect.mask.any(axis=0))
-    top, left = int(rows[0]), int(cols[0])
-    mask = defect.mask[top : rows[-1] + 1, left : cols[-1] + 1]
-    return replace(defect, mask=mask, x_px=defect.x_px + left, y_px=defect.y_px + top)
+    """Give every pixel to one defect, so that tables and masks agree; what is small lies on what is large."""
+    small_first = sorted(range(len(defects)), key=lambda k: defects[k].area_px)
+    owner = instance_map(tuple(defects[k] for k in small_first), shape)
+    numbers = np.argsort(small_first) + 1
+    own = [replace(defect, mask=owner[defect.box] == n) for defect, n in zip(defects, numbers, strict=True)]
+    return tuple(trim(defect) for defect in own if defect.mask.any())
 
 
 def measure(

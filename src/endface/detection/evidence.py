@@ -26,4 +26,4 @@ def detect_by_evidence(
     compact = [spot for spot in spots if not is_long(spot)]
     lines = detect_lines(residual, sigma, quiet, zones, compact, epsilon=epsilon)
     chips = detect_rim_chips(image, residual, zones, epsilon=epsilon / 2)
-    return merge_findings(spots, lines, chips, zones.shape)
+    return merge_findings(spots, lines, chips, zones)

@@ -1,4 +1,4 @@
-"""Draw defects on a canvas and make one of several."""
+"""Draw defects on a canvas, see which lie on which, and make one of several."""
 
 from __future__ import annotations
 
@@ -25,6 +25,41 @@ def unite(parts: list[Defect]) -> Defect:
     detector = "+".join(sorted({name for p in parts for name in p.detector.split("+")}))
     strongest = max(parts, key=lambda p: p.score)
     return replace(strongest, mask=mask, x_px=x0, y_px=y0, detector=detector)
+
+
+def trim(defect: Defect) -> Defect:
+    """Cut the box of a defect down to its pixels, of which there is one at least."""
+    rows, cols = np.flatnonzero(defect.mask.any(axis=1)), np.flatnonzero(defect.mask.any(axis=0))
+    top, left = int(rows[0]), int(cols[0])
+    mask = defect.mask[top : rows[-1] + 1, left : cols[-1] + 1]
+    return replace(defect, mask=mask, x_px=defect.x_px + left, y_px=defect.y_px + top)
+
+
+def owners(defects: list[Defect], shape: tuple[int, int], *, reach_px: int) -> NDArray[np.int32]:
+    """Return for each pixel of (H, W) the number, from 1, of the last defect within reach of it; 0 none."""
+    canvas = np.zeros(shape, np.int32)
+    for number, defect in enumerate(defects, start=1):
+        stamp(canvas, defect, reach_px, value=number)
+    return canvas
+
+
+def join_onto(
+    hosts: list[Defect], guests: list[Defect], shape: tuple[int, int], *, reach_px: int
+) -> tuple[list[Defect], list[Defect]]:
+    """Make one defect of each host and the guests within its reach; also return the guests that have none.
+
+    A guest goes to the host it lies on most.
+    """
+    owner = owners(hosts, shape, reach_px=reach_px)
+    together = [[host] for host in hosts]
+    left = []
+    for guest in guests:
+        under = owner[guest.box][guest.mask]
+        if under.any():
+            together[int(np.bincount(under)[1:].argmax())].append(guest)
+        else:
+            left.append(guest)
+    return [unite(parts) for parts in together], left
 
 
 def stamp(canvas: NDArray[np.generic], defect: Defect, reach_px: int, *, value: float = 1) -> None:

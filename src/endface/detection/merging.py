@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from endface.annotation import Defect, instance_map
-from endface.detection.joining import stamp, unite
+from endface.annotation import Defect, Zones, instance_map
+from endface.detection.fields import unite_fields
+from endface.detection.joining import join_onto, owners, stamp, trim, unite
 from endface.imaging.linking import describe_piece, link_pieces
 
 # how far the halo of optics and camera sharpening reaches round a defect
@@ -14,64 +18,76 @@ _HALO_PX = 4
 _BRIGHT_SIDE_PX = 6
 _ON_HALO = 0.3
 _FRINGE_PX = 30
+_ON_LINE_PX = 3
+_BESIDE_LINE_PX = 8
+_LEAST_PX = 12
+# a find of twice the significance is no companion
+_RIM_LIGHT = 0.5
+_THIN = 2.5
 
 
 def merge_findings(
-    spots: list[Defect], lines: list[Defect], chips: list[Defect], shape: tuple[int, int]
+    spots: list[Defect], lines: list[Defect], chips: list[Defect], zones: Zones
 ) -> tuple[Defect, ...]:
     """Merge spots and lines that belong to one defect, and drop halos of stronger findings.
 
-    A spot is a halo if it touches a stronger line of the opposite polarity, and part of a line if most of it
-    lies on the line. A line mostly on one compact spot is that spot's outline. A chip of the rim and
-    the dark spots on it are one defect.
+    A spot is a halo if it touches a stronger line of the opposite polarity. What runs round a clear spot is its
+    fringe or the light its edge catches. What spots saw of lines is shared out among the lines. A line mostly
+    on one compact spot is that spot's outline. A chip of the rim and the dark spots on it are one defect, and
+    so are many finds closer together than chance has them.
 
     Parameters
     ----------
     spots, lines, chips : list of Defect
         Findings of the region, the line and the rim detector.
-    shape : tuple of int
-        Height and width of the image.
+    zones : Zones
+        Of the image.
     """
-    kept_lines = [line for line in lines if not _is_diffraction_ring(line, spots)]
+    shape = zones.shape
+    kept_lines = [line for line in lines if not _runs_round(line, spots)]
+    spots = [spot for spot in spots if not _runs_round(spot, spots)]
     spots = _without_halos(spots, kept_lines, shape)
     kept_lines = _without_halos(kept_lines, [d for d in spots if is_long(d)], shape)
     chips = _without_halos(chips, [*kept_lines, *spots], shape)
-    return tuple(_link(_absorb(_join_chips(spots, chips, shape), kept_lines, shape)))
+    chips, dark = join_onto(chips, [d for d in spots if d.polarity < 0], shape, reach_px=1)
+    spots = [d for d in spots if d.polarity >= 0] + dark + chips
+    return tuple(unite_fields(_link(_share_out(spots, kept_lines, shape)), zones))
 
 
-def _join_chips(spots: list[Defect], chips: list[Defect], shape: tuple[int, int]) -> list[Defect]:
-    owner = np.zeros(shape, np.int32)
-    for number, chip in enumerate(chips, start=1):
-        stamp(owner, chip, 1, value=number)
-    members: dict[int, list[Defect]] = {}
-    left = []
-    for spot in spots:
-        number = int(owner[spot.box][spot.mask].max())
-        if number and spot.polarity < 0:
-            members.setdefault(number, []).append(spot)
-        else:
-            left.append(spot)
-    return left + [unite([chip, *members.get(number, [])]) for number, chip in enumerate(chips, start=1)]
+def _runs_round(find: Defect, hosts: list[Defect]) -> bool:
+    """Whether a find runs along the outline of a clear spot: a fringe round dust, light caught by a rim.
 
-
-def _is_diffraction_ring(line: Defect, spots: list[Defect]) -> bool:
-    """Whether a line keeps its distance from the outline of a stronger spot, as the fringes round dust do."""
-    rows, cols = np.nonzero(line.mask)
-    for spot in spots:
-        height, width = spot.mask.shape
-        x, y = cols + line.x_px - spot.x_px + _FRINGE_PX, rows + line.y_px - spot.y_px + _FRINGE_PX
+    It keeps its distance to within its own thickness, for a sixth of the way round where it is a line or
+    bright beside dark, else for half of it: dust lies beside dust.
+    """
+    rows, cols = np.nonzero(find.mask)
+    rows, cols = rows + find.y_px, cols + find.x_px
+    thickness = 2 * _half_width(find.mask)
+    for host in hosts:
+        height, width = host.mask.shape
+        y, x = rows - host.y_px + _FRINGE_PX, cols - host.x_px + _FRINGE_PX
         near = (x >= 0) & (y >= 0) & (x < width + 2 * _FRINGE_PX) & (y < height + 2 * _FRINGE_PX)
-        if spot.score < line.score or near.mean() < 0.9:
+        if host is find or host.score < _RIM_LIGHT * find.score or near.mean() < 0.9:
             continue
-        body = np.pad(spot.mask.astype(np.uint8), _FRINGE_PX)
-        # a scratch has company that keeps its distance too
-        if 10 * cv2.distanceTransform(body, cv2.DIST_L2, 5).max() < max(height, width):
+        # scratches and fringes of oil have company that keeps its distance too
+        if host.area_px < 0.3 * max(height, width) ** 2:
             continue
-        distance = cv2.distanceTransform(1 - body, cv2.DIST_L2, 5)
-        low, middle, high = np.quantile(distance[y[near], x[near]], [0.1, 0.5, 0.9])
-        if low > 1 and high - low < 4 + 0.1 * middle:
+        body = np.pad(host.mask.astype(np.uint8), _FRINGE_PX)
+        distance = cv2.distanceTransform(1 - body, cv2.DIST_L2, 5)[y[near], x[near]]
+        low, middle, high = np.quantile(distance, [0.1, 0.5, 0.9])
+        if high - low > thickness + 2 or middle == 0:
+            continue
+        out = x - _FRINGE_PX - width / 2 + 1j * (y - _FRINGE_PX - height / 2)
+        turn = np.sort(np.angle(out * np.conj((out / np.abs(out)).sum())))
+        round_rad = float(np.ptp(turn[[turn.size // 20, -1 - turn.size // 20]]))
+        least_rad = np.pi / 3 if host.polarity < find.polarity or "line" in find.detector else np.pi
+        if round_rad > least_rad and round_rad * np.median(np.abs(out)) > _THIN * thickness:
             return True
     return False
+
+
+def _half_width(mask: NDArray[np.bool_]) -> float:
+    return float(cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5).max())
 
 
 def _without_halos(spots: list[Defect], others: list[Defect], shape: tuple[int, int]) -> list[Defect]:
@@ -104,34 +120,43 @@ def _strength(defect: Defect) -> float:
     return max(defect.score, 0.1) * defect.area_px
 
 
-def _absorb(spots: list[Defect], lines: list[Defect], shape: tuple[int, int]) -> list[Defect]:
-    owner = np.zeros(shape, np.int32)
-    for number, line in reversed(list(enumerate(lines, start=1))):
-        stamp(owner, line, 2, value=number)
-    spot_map = instance_map(tuple(spots), shape) if spots else np.zeros(shape, np.uint16)
-    members: dict[int, list[Defect]] = {}
-    left = []
-    for spot in spots:
-        under = owner[spot.box][spot.mask]
-        line_number = int(np.bincount(under).argmax()) if under.any() else 0
-        if line_number and (under == line_number).mean() > 0.5:
-            members.setdefault(line_number, []).append(spot)
-        else:
+def _share_out(spots: list[Defect], lines: list[Defect], shape: tuple[int, int]) -> list[Defect]:
+    """Give lines what spots saw of them: where scratches cross or run close, one spot may have seen them all.
+
+    What is left of a spot stays. A compact spot that lies beside lines for the most part stays whole, and a
+    line that lies on it is its outline: dropped.
+    """
+    lines = sorted(lines, key=_strength)
+    spot_map = instance_map(tuple(spots), shape)
+    under = [np.bincount(spot_map[line.box][line.mask], minlength=len(spots) + 1) for line in lines]
+    beside = owners(lines, shape, reach_px=_BESIDE_LINE_PX)
+    owner = owners(lines, shape, reach_px=_ON_LINE_PX)
+    for number, line in enumerate(lines, start=1):  # a line's own pixels come before its neighbour's reach
+        owner[line.box][line.mask] = number
+    together = [[line] for line in lines]
+    left: list[Defect] = []
+    outlines: set[int] = set()
+    for place, spot in enumerate(spots, start=1):
+        on = np.where(spot.mask, owner[spot.box], 0)
+        if not is_long(spot) and 2 * np.count_nonzero(on) <= spot.area_px:
             left.append(spot)
-    result = []
-    for number, line in enumerate(lines, start=1):
-        below = spot_map[line.box][line.mask]
-        counts = np.bincount(below)
-        counts[0] = 0
-        if counts.size > 1 and counts.max() > 0.6 * below.size and counts.argmax() - 1 < len(spots):
-            host = spots[int(counts.argmax()) - 1]
-            if host in left and not is_long(host):
-                continue
-            if host in left:
-                left.remove(host)
-                members.setdefault(number, []).append(host)
-        result.append(unite([line, *members.get(number, [])]))
-    return left + result
+            outlines |= {k for k, counts in enumerate(under) if counts[place] > 0.6 * counts.sum()}
+            continue
+        for number in np.unique(on[on > 0]).tolist():
+            together[number - 1].append(trim(replace(spot, mask=on == number)))
+        rest = _pieces(replace(spot, mask=spot.mask & (on == 0)))
+        left += [p for p in rest if p.area_px >= _LEAST_PX and not beside[p.box][p.mask].all()]
+    return left + [unite(parts) for k, parts in enumerate(together) if k not in outlines]
+
+
+def _pieces(defect: Defect) -> list[Defect]:
+    """Return the connected parts of a defect's mask."""
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(defect.mask.astype(np.uint8), connectivity=8)
+    found = []
+    for number, (x, y, width, height, _area) in enumerate(stats[1:].tolist(), start=1):
+        body = parts[y : y + height, x : x + width] == number
+        found.append(replace(defect, mask=body, x_px=defect.x_px + x, y_px=defect.y_px + y))
+    return found
 
 
 def _link(findings: list[Defect]) -> list[Defect]:

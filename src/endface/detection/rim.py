@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter, uniform_filter1d
 
 from endface.annotation import Defect, Zones
-from endface.detection.joining import stamp, unite
+from endface.detection.joining import join_onto
 from endface.detection.structure import Residual
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.ellipse import Ellipse
@@ -69,20 +69,8 @@ def detect_rim_chips(
         return []
     spots = _rim_spots(residual, zones, zones.cladding, epsilon / 2)
     notches = _notches(image, zones, zones.cladding, epsilon / 2)
-    owner = np.zeros(zones.shape, np.int32)
-    for number, spot in enumerate(spots, start=1):
-        stamp(owner, spot, 1, value=number)
-    apart = []
-    for notch in notches:
-        if not notch.area_px:
-            continue
-        number = int(np.bincount(owner[notch.box][notch.mask]).argmax())
-        number = number or int(owner[notch.box][notch.mask].max())
-        if number:
-            spots[number - 1] = unite([spots[number - 1], notch])
-        else:
-            apart.append(notch)
-    return spots + apart
+    chips, apart = join_onto(spots, [notch for notch in notches if notch.area_px], zones.shape, reach_px=1)
+    return chips + apart
 
 
 def _rim_spots(residual: Residual, zones: Zones, cladding: Ellipse, epsilon: float) -> list[Defect]:

@@ -206,6 +206,8 @@ def _deletable_table() -> NDArray[np.bool_]:
 
 
 _DELETABLE = _deletable_table()
+_FITS = 5
+_ABS_TO_RMS = 1.2533
 _WAITING = 2  # marks pixels that are looked at
 
 
@@ -383,12 +385,15 @@ def _waviness(path: _Paths, spacing: tuple[float, float]) -> Floats:
     extent = np.maximum.reduceat(along, path.starts) - np.minimum.reduceat(along, path.starts)
     extent = np.where(extent > 0.0, extent, 1.0)
     along /= extent[owner]
-    powers = [path.total(along**k) for k in range(5)]
-    normal = np.array([[powers[i + k] for k in range(3)] for i in range(3)]).transpose(2, 0, 1)
     # paths of few points have no best parabola, and no waviness either
     enough = n >= 6
-    normal[~enough] = np.eye(3)
-    sides = np.stack([path.total(across), path.total(along * across), path.total(along**2 * across)], axis=1)
-    fit = np.linalg.solve(normal, sides[..., None])[owner, :, 0]
-    rest = across - (fit[:, 0] + fit[:, 1] * along + fit[:, 2] * along**2)
-    return np.where(enough, np.sqrt(path.total(rest * rest) / n) / extent, 0.0)
+    weight = np.ones(along.size)
+    for _ in range(_FITS):
+        powers = [path.total(weight * along**k) for k in range(5)]
+        normal = np.array([[powers[i + k] for k in range(3)] for i in range(3)]).transpose(2, 0, 1)
+        normal[~enough] = np.eye(3)
+        sides = np.stack([path.total(weight * across * along**k) for k in range(3)], axis=1)
+        fit = np.linalg.solve(normal, sides[..., None])[owner, :, 0]
+        rest = np.abs(across - (fit[:, 0] + fit[:, 1] * along + fit[:, 2] * along**2))
+        weight = 1.0 / np.maximum(rest, 1e-3 * extent[owner])
+    return np.where(enough, _ABS_TO_RMS * path.total(rest) / n / extent, 0.0)

@@ -1,0 +1,134 @@
+"""Merging: which finds are one thing, and which are several."""
+
+import cv2
+import numpy as np
+import pytest
+
+from endface.annotation import AnatomyZone, Calibration, Defect, Zones
+from endface.detection.fields import unite_fields
+from endface.detection.joining import join_onto, owners, trim
+from endface.detection.merging import merge_findings
+
+SHAPE = (400, 400)
+
+
+def zones():
+    anatomy = np.full(SHAPE, AnatomyZone.FERRULE, np.uint8)
+    return Zones(False, "plain surface", anatomy, anatomy > 0, Calibration(0.5, 0.5, "settings"))
+
+
+def find(mask, *, detector="region", polarity=-1, score=50.0):
+    whole = Defect(mask.astype(bool), x_px=0, y_px=0, detector=detector, score=score, polarity=polarity)
+    return trim(whole)
+
+
+def disc(x, y, radius, **kind):
+    return find(cv2.circle(np.zeros(SHAPE, np.uint8), (x, y), radius, 1, -1), **kind)
+
+
+def stroke(start, end, width=3, **kind):
+    return find(cv2.line(np.zeros(SHAPE, np.uint8), start, end, 1, width), **kind)
+
+
+def both(*finds):
+    canvas = np.zeros(SHAPE, bool)
+    for one in finds:
+        canvas[one.box] |= one.mask
+    return find(canvas)
+
+
+def covered(part, whole):
+    canvas = np.zeros(SHAPE, bool)
+    canvas[whole.box] = whole.mask
+    return canvas[part.box][part.mask].mean()
+
+
+def test_crossing_lines_share_out_the_spot_that_saw_both():
+    lines = [
+        stroke((100, 100), (300, 200), detector="line"),
+        stroke((100, 220), (300, 120), detector="line", score=40),
+    ]
+    cross = both(*lines)
+    found = merge_findings([cross], lines, [], zones())
+    assert len(found) == 2
+    for line in lines:
+        assert max(covered(line, one) for one in found) > 0.95
+    # each is as thin as its line: none took the other's arms along
+    assert all(one.area_px < 1.3 * line.area_px for one, line in zip(found, lines, strict=True))
+
+
+def test_what_no_line_explains_stays_a_find():
+    line = stroke((100, 200), (300, 200), detector="line")
+    branch = stroke((200, 210), (200, 290))
+    found = merge_findings([both(line, stroke((200, 200), (200, 290)))], [line], [], zones())
+    assert len(found) == 2
+    assert max(covered(branch, one) for one in found if "line" not in one.detector) > 0.95
+
+
+def test_a_spot_beside_a_line_keeps_its_shape():
+    spot, line = disc(200, 206, 8), stroke((100, 200), (300, 200), detector="line")
+    found = merge_findings([spot], [line], [], zones())
+    assert sorted(one.area_px for one in found) == sorted([spot.area_px, line.area_px])
+
+
+def crescent(x, y, inner, outer, *, degrees, **kind):
+    canvas = np.zeros(SHAPE, np.uint8)
+    middle = (inner + outer) // 2
+    cv2.ellipse(canvas, (x, y), (middle, middle), 0, 0, degrees, 1, outer - inner)
+    return find(canvas, **kind)
+
+
+@pytest.mark.parametrize("radius", [5, 10, 20])
+def test_light_on_the_edge_of_a_pit_is_no_defect(radius):
+    pit = disc(200, 200, radius)
+    light = crescent(200, 200, radius + 1, radius + 1 + radius // 2, degrees=160, polarity=1, score=80)
+    assert merge_findings([pit, light], [], [], zones()) == (pit,)
+
+
+def test_a_ring_round_dust_is_its_fringe_but_its_neighbour_is_dust():
+    dust = disc(200, 200, 6, score=80)
+    ring = crescent(200, 200, 14, 17, degrees=360, score=40)
+    neighbour = disc(200, 214, 5, score=40)
+    assert merge_findings([dust, ring], [], [], zones()) == (dust,)
+    assert len(merge_findings([dust, neighbour], [], [], zones())) == 2
+
+
+def test_specks_closer_than_chance_are_one_field():
+    rng = np.random.default_rng(0)
+    specks = [disc(100 + 9 * (k % 4), 100 + 9 * (k // 4), 2) for k in range(12)]
+    far = disc(320, 330, 4)
+    fields = unite_fields([*specks, far], zones())
+    assert len(fields) == 2
+    assert max(one.area_px for one in fields) == sum(one.area_px for one in specks)
+    strewn = [disc(int(x), int(y), 2) for x, y in rng.uniform(10, 390, (12, 2))]
+    assert unite_fields(strewn, zones()) == strewn
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_strewn_specks_hardly_ever_make_a_field(seed):
+    rng = np.random.default_rng(seed)
+    strewn = [disc(int(x), int(y), 2) for x, y in rng.uniform(10, 390, (40, 2))]
+    assert len(unite_fields(strewn, zones())) >= 38
+
+
+def test_pieces_of_scratches_make_no_field():
+    pieces = [stroke((100, 100 + 8 * k), (140, 100 + 8 * k)) for k in range(6)]
+    assert unite_fields(pieces, zones()) == pieces
+
+
+def test_a_field_takes_in_what_lies_within_it():
+    specks = [disc(100 + 12 * (k % 4), 100 + 12 * (k // 4), 2) for k in range(12)]
+    within, across = stroke((104, 106), (128, 106), 1), stroke((20, 118), (380, 118), 1)
+    fields = unite_fields([*specks, within, across], zones())
+    assert len(fields) == 2
+    assert across in fields
+
+
+def test_guests_go_to_the_host_they_lie_on_most():
+    hosts = [disc(100, 100, 10), disc(130, 100, 10)]
+    guest, stranger = stroke((105, 100), (124, 100)), disc(300, 300, 4)
+    joined, left = join_onto(hosts, [guest, stranger], SHAPE, reach_px=1)
+    assert left == [stranger]
+    assert joined[1] is hosts[1]
+    assert joined[0].area_px > hosts[0].area_px
+    assert set(np.unique(owners(hosts, SHAPE, reach_px=1))) == {0, 1, 2}
