@@ -19,7 +19,13 @@ from endface.features.columns import DEFECT_COLUMNS, to_table
 from endface.features.position import positions, zones_touched
 from endface.imaging.contrast import Contrast, measure_contrasts
 from endface.imaging.focus import edge_blur_px
-from endface.imaging.linewidth import photometric_width, profiles_across, seen_share, unblurred_width
+from endface.imaging.linewidth import (
+    labels_across,
+    photometric_width,
+    profiles_across,
+    seen_share,
+    unblurred_width,
+)
 from endface.imaging.patches import MARGIN, Patches
 from endface.imaging.shape import Shape, measure_shapes
 from endface.imaging.skeleton import Centerline, trace_all
@@ -42,6 +48,7 @@ class _Scene:
     zones: Zones
     anatomy: NDArray[np.uint8]
     iec: NDArray[np.uint8]
+    numbers: NDArray[np.uint16]
     blocked: NDArray[np.uint8]
     quantum: float
     floor: float
@@ -113,7 +120,7 @@ def measure_defects(
     """
     if not defects:
         return to_table([], DEFECT_COLUMNS)
-    blocked = (instance_map(defects, zones.shape) > 0) | ~zones.valid
+    numbers = instance_map(defects, zones.shape)
     # writable and contiguous: compiled functions would be compiled anew for every other kind of array
     gray = np.require(image, np.float32, ["C", "W"])
     whole = np.issubdtype(image.dtype, np.integer)
@@ -123,7 +130,8 @@ def measure_defects(
         zones=zones,
         anatomy=np.require(zones.anatomy, np.uint8, ["C", "W"]),
         iec=iec,
-        blocked=blocked.astype(np.uint8),
+        numbers=numbers,
+        blocked=((numbers > 0) | ~zones.valid).astype(np.uint8),
         quantum=1.0 / math.sqrt(12.0) if whole else max(1e-4 * abs(top), 1e-12),
         floor=max(abs(top) / 255.0, 1e-12),
         blur_px=_blur(edge_blur_px(gray, zones.valid) if blur_px is None else blur_px),
@@ -219,7 +227,10 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         across = profiles_across(scene.gray, path_px, reach=reach, spacing=scene.spacing)
         share = seen_share(scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across)
         length, length_px = share * line.length, share * line.length_px
-        seen = photometric_width(scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across)
+        usable = _usable(scene, path_px, reach)
+        seen = photometric_width(
+            scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across, usable=usable
+        )
         if math.isnan(seen.mean):
             width, widest = line.mean_width, line.max_width
         else:
@@ -241,6 +252,28 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         "width_resolved": resolved,
         "is_line": is_line,
     }
+
+
+def _usable(scene: _Scene, path_px: NDArray[np.float64], reach: float) -> NDArray[np.bool_] | None:
+    """Return where across a line nothing else is seen: no other defect, no other zone; None for everywhere.
+
+    Where the line crosses from one zone to another, its profile is that of the border.
+    """
+    margin = math.ceil(reach / min(scene.spacing)) + 1
+    top, left = np.maximum(np.floor(path_px.min(axis=0)).astype(int) - margin, 0)
+    bottom, right = np.ceil(path_px.max(axis=0)).astype(int) + margin + 1
+    box = slice(top, bottom), slice(left, right)
+    usable: NDArray[np.bool_] | None = None
+    if np.ptp(scene.anatomy[box]):
+        zone = labels_across(scene.anatomy, path_px, reach=reach, spacing=scene.spacing)
+        within = (zone == zone[:, zone.shape[1] // 2, None]).all(axis=1)
+        usable = np.repeat(within[:, None], zone.shape[1], axis=1)
+    if np.count_nonzero(np.bincount(scene.numbers[box].ravel())[1:]) > 1:
+        number = labels_across(scene.numbers, path_px, reach=reach, spacing=scene.spacing)
+        counts = np.bincount(number[:, number.shape[1] // 2], minlength=2)
+        free = (number == 0) | (number == counts[1:].argmax() + 1)
+        usable = free if usable is None else usable & free
+    return usable
 
 
 def _look(scene: _Scene, defect: Defect, line: Centerline) -> SpotLook:

@@ -52,6 +52,7 @@ def photometric_width(
     reach: float,
     spacing: tuple[float, float] = (1.0, 1.0),
     across: NDArray[np.float64] | None = None,
+    usable: NDArray[np.bool_] | None = None,
 ) -> LineWidth:
     """Measure the width of a line from the profiles across its centre line.
 
@@ -72,6 +73,9 @@ def photometric_width(
         Pitch of rows and columns.
     across : (N, 2 m + 1) ndarray, optional
         What `profiles_across` gives, where it is at hand.
+    usable : (N, 2 m + 1) bool ndarray, optional
+        False where a sample shows something else, such as another line; all where not given. Such samples
+        are bridged from those beside them.
 
     Returns
     -------
@@ -90,11 +94,14 @@ def photometric_width(
     starts = -(-np.arange(n_segments) * n // n_segments)
     if across is None:
         across = profiles_across(image, path_px, reach=reach, spacing=spacing)
-    raw = np.add.reduceat(across, starts, axis=0)
-    profiles = _level(raw / np.diff(starts, append=n)[:, None])
+    if usable is None:
+        means = np.add.reduceat(across, starts, axis=0) / np.diff(starts, append=n)[:, None]
+    else:
+        means = _usable_means(across, usable, starts)
+    profiles = _level(means)
     together = _segments_needed(profiles)
     if together > 1:
-        starts = np.arange(0, n_segments - together + 1, together)
+        starts = np.arange(0, len(profiles) - together + 1, together)
         profiles = np.stack([profiles[start : start + together].mean(axis=0) for start in starts])
     noise = _noise(profiles)
     widths, peaks = _lobe_widths(profiles, STEP * min(spacing), noise)
@@ -106,6 +113,21 @@ def photometric_width(
     mean, peak = float(np.median(widths)), float(np.median(peaks))
     sd = _NOISE_TO_WIDTH * mean * noise / abs(peak) / math.sqrt(widths.size)
     return LineWidth(mean, float(np.max(widths)), peak, sd)
+
+
+def _usable_means(
+    across: NDArray[np.float64], usable: NDArray[np.bool_], starts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the mean profile of each segment that can be used on half its width; of all where none can."""
+    count = np.add.reduceat(usable.astype(np.int64), starts, axis=0)
+    good = 2 * np.count_nonzero(count, axis=1) >= count.shape[1]
+    if not good.any():
+        return _usable_means(across, np.ones_like(usable), starts)
+    means = (np.add.reduceat(across * usable, starts, axis=0) / np.maximum(count, 1))[good]
+    place = np.arange(count.shape[1])
+    for mean, seen in zip(means, count[good] > 0, strict=True):
+        mean[~seen] = np.interp(place[~seen], place[seen], mean[seen])
+    return np.asarray(means)
 
 
 def unblurred_width(apparent: float, blur: float) -> tuple[float, bool]:
@@ -235,21 +257,41 @@ def profiles_across(
 
     Parameters are those of `photometric_width`.
     """
+    steps, m = _steps_across(path_px, reach=reach, spacing=spacing)
+    out = np.empty((path_px.shape[0], 2 * m + 1))
+    for start in range(0, len(out), _AT_ONCE):  # in parts that stay in the processor's cache
+        some = slice(start, start + _AT_ONCE)
+        out[some] = _sampled(image, path_px[some, :, None] + steps[some, :, None] * np.arange(-m, m + 1))
+    return out
+
+
+def labels_across(
+    labels: NDArray[np.integer],
+    path_px: NDArray[np.float64],
+    *,
+    reach: float,
+    spacing: tuple[float, float] = (1.0, 1.0),
+) -> NDArray[np.integer]:
+    """Return the labels (N, 2 m + 1) at the nearest pixels to where `profiles_across` takes gray values."""
+    steps, m = _steps_across(path_px, reach=reach, spacing=spacing)
+    places = np.rint(path_px[:, :, None] + steps[:, :, None] * np.arange(-m, m + 1)).astype(np.int64)
+    row = np.clip(places[:, 0], 0, labels.shape[0] - 1)
+    return labels[row, np.clip(places[:, 1], 0, labels.shape[1] - 1)]
+
+
+def _steps_across(
+    path_px: NDArray[np.float64], *, reach: float, spacing: tuple[float, float]
+) -> tuple[NDArray[np.float64], int]:
+    """Return the step (N, 2) in pixels across a path at each of its points, and their number to each side."""
     sy, sx = spacing
     step = STEP * min(spacing)
-    m = math.ceil(reach / step)
     at = np.arange(path_px.shape[0])
     low, high = np.maximum(at - 4, 0), np.minimum(at + 4, at[-1])
     dy, dx = ((path_px[high] - path_px[low]) * np.array(spacing)).T
     norm = np.hypot(dy, dx)
     dx, norm = np.where(norm == 0.0, 1.0, dx), np.where(norm == 0.0, 1.0, norm)
     # across the line in physical space, expressed in pixels
-    steps = step / norm[:, None] * np.stack([dx / sy, -dy / sx], axis=1)
-    out = np.empty((path_px.shape[0], 2 * m + 1))
-    for start in range(0, len(out), _AT_ONCE):  # in parts that stay in the processor's cache
-        some = slice(start, start + _AT_ONCE)
-        out[some] = _sampled(image, path_px[some, :, None] + steps[some, :, None] * np.arange(-m, m + 1))
-    return out
+    return step / norm[:, None] * np.stack([dx / sy, -dy / sx], axis=1), math.ceil(reach / step)
 
 
 _AT_ONCE = 48
