@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from endface.batch.optics import OpticsTask
+from endface.batch.residuals import ResidualTask
 from endface.batch.settle import SettleTask
 from endface.drawing import DrawTask
 from endface.engines import Engine, EngineName, WorkerLost, available_cores, make_engine
 from endface.stages import AnalyseTask, Failure, Outcome, RezoneTask
 
 Progress = Callable[[str, int, int], None]
-_Task = TypeVar("_Task", AnalyseTask, DrawTask, RezoneTask, OpticsTask, SettleTask)
+_Task = TypeVar("_Task", AnalyseTask, DrawTask, RezoneTask, OpticsTask, ResidualTask, SettleTask)
 
 
 class Foreman:
@@ -32,7 +33,7 @@ class Foreman:
         """Note how long a stage takes."""
         start = time.perf_counter()
         yield
-        self.seconds[stage] = round(time.perf_counter() - start, 3)
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - start, 3)
 
     def carry_out(
         self,
@@ -92,7 +93,7 @@ def hire(
     engine.close()
 
 
-def _lost(task: AnalyseTask | DrawTask | RezoneTask | OpticsTask | SettleTask, stage: str) -> Outcome:
+def _lost(task: _Task, stage: str) -> Outcome:
     image = task.source.image if isinstance(task, AnalyseTask) else task.image
     return Outcome(
         failure=Failure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,17 @@ from typing import Any
 import polars as pl
 
 from endface.batch.brief import Brief, read_brief
-from endface.batch.optics import Mark, OpticsFind, OpticsTask, optics_tasks, read_optics, study_optics
+from endface.batch.optics import (
+    Mark,
+    OpticsFind,
+    OpticsTask,
+    is_studied,
+    optics_tasks,
+    read_optics,
+    study_optics,
+)
 from endface.batch.pitch import PitchDoubt, pitch_doubts
+from endface.batch.residuals import add_residuals, residual_tasks
 from endface.batch.same_face import group_faces
 from endface.batch.settle import Correction, SettleTask, settle_image, settled_record
 from endface.config import Settings
@@ -24,6 +33,8 @@ from endface.places import read_all
 from endface.schema import FACE_COLUMNS, OPTICS_FIND_COLUMNS, OPTICS_MARK_COLUMNS, conform
 from endface.stages import Failure, Outcome
 from endface.store import Record, RunFolder, batch_files, read_record, write_table
+
+_BLOCKS_AT_ONCE = 8
 
 CarryOut = Callable[[str, Callable[[Any], Outcome], dict[str, Any]], dict[str, Outcome]]
 
@@ -92,8 +103,7 @@ def learn(
     tasks: dict[str, OpticsTask] = {}
     if chosen.optics_dirt:
         tasks = optics_tasks(records, _face_numbers(records, groups), folder, basis=basis)
-    studied = carry_out("optics", study_optics, tasks)
-    failures = {name: outcome.failure for name, outcome in studied.items() if outcome.failure}
+    failures = _study(tasks, carry_out)
     blocks = [name for name in tasks if name not in failures]
     marks, finds = read_optics(folder, blocks)
     doubts = pitch_doubts(records, cladding_um=settings.calibration.cladding_um)
@@ -115,6 +125,25 @@ def learn(
     files += [path for name in settle if name not in failures for path in batch_files(folder, name)]
     files += _write_tables(folder, records, marks, finds, groups)
     return Knowledge(SettledRecords(folder, said), files, failures)
+
+
+def _study(tasks: Mapping[str, OpticsTask], carry_out: CarryOut) -> dict[str, Failure]:
+    """Have the optics of all blocks studied, some at a time; returns what failed, by block."""
+    failed: dict[str, Failure] = {}
+    new = iter([name for name, task in tasks.items() if not is_studied(task)])
+    while some := list(islice(new, _BLOCKS_AT_ONCE)):
+        parts = {
+            part.path.name: part
+            for name in some
+            for part in residual_tasks(tasks[name].folder, name, tasks[name].faces)
+        }
+        added = carry_out("optics", add_residuals, parts)
+        failed |= {parts[name].image: done.failure for name, done in added.items() if done.failure}
+        studied = carry_out(
+            "optics", study_optics, {name: tasks[name] for name in some if name not in failed}
+        )
+        failed |= {name: done.failure for name, done in studied.items() if done.failure}
+    return failed
 
 
 def _face_numbers(records: Sequence[Brief], groups: Sequence[int]) -> list[int]:

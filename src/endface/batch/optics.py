@@ -16,24 +16,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from endface.annotation import Zones
 from endface.batch.brief import Brief
 from endface.batch.finds import COARSE, Finds, read_finds
+from endface.batch.residuals import read_residuals, residual_tasks, step_of
 from endface.config import fingerprint
-from endface.detection.structure import remove_structure
 from endface.drawing import instance_boxes
-from endface.imaging.ellipse import Ellipse
-from endface.imaging.fixed_pattern import FixedMarks, PatternSum, coincidence_scores, find_fixed_marks
+from endface.imaging.fixed_pattern import FixedMarks, coincidence_scores, find_fixed_marks
 from endface.stages import Outcome, Stage, guarded
 from endface.store import (
     RunFolder,
-    raw_mask,
-    read_content,
     read_json,
-    read_png,
     write_gray,
     write_json,
-    zones_from_record,
 )
 
 MIN_FACES = 5
@@ -41,11 +35,7 @@ MIN_FACES = 5
 EPSILON = 0.01
 """Marks expected by chance in one scope."""
 BLOCK = 512
-_SAMPLE = 63
-_GROUPS = 9
 _GROW_PX = 2
-# larger frames are studied in blocks of pixels
-_FINE_PX = 400_000
 # share of the groups of images that must show a mark
 _LASTING = 0.75
 # a find this much stronger than the mark under it is a thing of its own
@@ -114,6 +104,11 @@ class OpticsTask:
     basis: str
     members: tuple[tuple[str, str, int], ...]
 
+    @property
+    def faces(self) -> tuple[str, ...]:
+        """The image_id of the first image of every face."""
+        return tuple({face: name for name, _, face in reversed(self.members)}.values())[::-1]
+
 
 def optics_tasks(
     records: Sequence[Brief], faces: Sequence[int], folder: RunFolder, *, basis: str
@@ -142,8 +137,7 @@ def study_optics(task: OpticsTask) -> Outcome:
 
     def work() -> Outcome:
         path = task.folder.optics(task.image)
-        key = fingerprint([task.members, task.basis])
-        if path.is_file() and path.with_suffix(".png").is_file() and read_json(path).get("key") == key:
+        if is_studied(task):
             return Outcome(reused=True)
         path.unlink(missing_ok=True)
         finds = {name: read_finds(task.folder, name) for name, *_ in task.members}
@@ -151,11 +145,27 @@ def study_optics(task: OpticsTask) -> Outcome:
         shown = np.clip(128 + 16 * study.pattern, 0, 255).astype(np.uint8)
         write_gray(path.with_suffix(".png"), _enlarged(shown, study.step, study.seen.shape))
         marks, found = _match(task, study, finds)
-        content = {"key": key, "marks": [asdict(m) for m in marks], "finds": [asdict(f) for f in found]}
+        content = {
+            "key": _key(task),
+            "marks": [asdict(m) for m in marks],
+            "finds": [asdict(f) for f in found],
+        }
         write_json(path, content)
+        for part in residual_tasks(task.folder, task.image, task.faces):
+            part.path.unlink(missing_ok=True)
         return Outcome()
 
     return guarded(work, task.image, stage)
+
+
+def is_studied(task: OpticsTask) -> bool:
+    """Return whether a block was studied already, with the same images."""
+    path = task.folder.optics(task.image)
+    return path.is_file() and path.with_suffix(".png").is_file() and read_json(path).get("key") == _key(task)
+
+
+def _key(task: OpticsTask) -> str:
+    return fingerprint([task.members, task.basis])
 
 
 def read_optics(folder: RunFolder, blocks: Sequence[str]) -> tuple[list[Mark], list[OpticsFind]]:
@@ -182,7 +192,7 @@ class _Study:
 
 def _study(task: OpticsTask, finds: Mapping[str, Finds]) -> _Study:
     """Add up the finds of one image of every face, and the residuals of an even sample of them."""
-    firsts = list({face: name for name, _, face in reversed(task.members)}.values())[::-1]
+    firsts = task.faces
     shape = finds[firsts[0]].shape
     seen = np.zeros(finds[firsts[0]].coarse_map().shape, np.int32)
     # a pixel more on every side, so that what is grown by one needs no look at the edges
@@ -200,8 +210,8 @@ def _study(task: OpticsTask, finds: Mapping[str, Finds]) -> _Study:
     seen = _enlarged(seen, COARSE, shape)
     least = math.log10(max(n_finds, 1) / EPSILON)
     scores = [coincidence_scores(count[1:-1, 1:-1], seen, share=covered, reach_px=24.0) for count in counts]
-    step = max(1, round(math.sqrt(shape[0] * shape[1] / _FINE_PX)))
-    total, sigma = _residuals(task.folder, firsts, step=step)
+    step = step_of(shape)
+    total, sigma = read_residuals(residual_tasks(task.folder, task.image, firsts))
     pattern = total.pattern()
     marks = find_fixed_marks(pattern, total.groups, epsilon=EPSILON)
     lasting = total.agreement(marks.labels) >= _LASTING
@@ -225,61 +235,6 @@ def _count(count: NDArray[np.int32], finds: Finds, places: NDArray[np.int32]) ->
     rows, cols = np.divmod(near, width)
     able = finds.can_tell((rows - 1) * finds.shape[1] + cols - 1)
     count.ravel()[near[able]] += 1
-
-
-def _residuals(folder: RunFolder, names: Sequence[str], *, step: int) -> tuple[PatternSum, float]:
-    """Add up the residuals of an even sample of images, in units of their noise, and return that noise.
-
-    Means of `step` x `step` pixels are as good as pixels for marks of some size, and much sooner made.
-    """
-    sample = np.linspace(0, len(names) - 1, min(len(names), _SAMPLE)).round().astype(int)
-    n_groups = min(len(names), _GROUPS)
-    total: PatternSum | None = None
-    sigmas = []
-    for number in sample.tolist():
-        image, zones = _reduced(folder, names[number], step)
-        residual = remove_structure(image, zones)
-        sigma = residual.noise(residual.gray)[0]
-        sigmas.append(float(np.median(sigma[::4, ::4])))
-        total = total or PatternSum(image.shape, n_groups=n_groups)
-        able = residual.mask & _able(zones, step)
-        total.add(residual.gray / sigma, able, group=number * n_groups // len(names))
-    assert total is not None  # there are several faces
-    return total, float(np.median(sigmas))
-
-
-def _reduced(folder: RunFolder, image_id: str, step: int) -> tuple[NDArray[np.float32], Zones]:
-    """Return an image as found, and its zones, in means of `step` x `step` pixels."""
-    zones = zones_from_record(
-        read_content(folder, image_id)["zones"], read_png(raw_mask(folder, image_id, "zones"))
-    )
-    image = read_png(folder.image(image_id)).astype(np.float32)
-    height, width = (size // step for size in image.shape)
-    anatomy = np.ascontiguousarray(zones.anatomy[step // 2 :: step, step // 2 :: step][:height, :width])
-    if step > 1:
-        whole = image[: height * step, : width * step]
-        image = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
-    cladding, core = (
-        ellipse
-        and Ellipse(
-            (ellipse.cx_px + 0.5) / step - 0.5,
-            (ellipse.cy_px + 0.5) / step - 0.5,
-            ellipse.rx_px / step,
-            ellipse.ry_px / step,
-        )
-        for ellipse in (zones.cladding, zones.core)
-    )
-    return image, replace(zones, anatomy=anatomy, valid=anatomy != 0, cladding=cladding, core=core)
-
-
-def _able(zones: Zones, step: int) -> NDArray[np.bool_]:
-    """Mark the pixels that can tell: along rim and core a fibre that stays in place looks like a mark."""
-    able = zones.valid.copy()
-    for ellipse in (zones.cladding, zones.core):
-        if ellipse is not None:
-            band_px = max(4.0 / step, 0.05 * ellipse.radius_px)
-            able &= np.abs(ellipse.radius_map(zones.shape) - 1) * ellipse.radius_px > band_px
-    return able
 
 
 def _enlarged(values: NDArray[Any], step: int, shape: tuple[int, int]) -> NDArray[Any]:

@@ -43,31 +43,38 @@ class PatternSum:
     """
 
     def __init__(self, shape: tuple[int, int], *, n_groups: int) -> None:
-        self._sums = np.zeros((n_groups, *shape), np.float32)
-        self._counts = np.zeros((n_groups, *shape), np.uint16)
+        self.sums: NDArray[np.float32] = np.zeros((n_groups, *shape), np.float32)
+        self.counts: NDArray[np.uint16] = np.zeros((n_groups, *shape), np.uint16)
+
+    @classmethod
+    def of(cls, sums: NDArray[np.float32], counts: NDArray[np.uint16]) -> PatternSum:
+        """Return what holds the sums and counts (G, H, W) of groups that were added up apart."""
+        made = cls((1, 1), n_groups=1)
+        made.sums, made.counts = sums, counts
+        return made
 
     def add(self, residual: NDArray[np.floating], seen: NDArray[np.bool_], *, group: int) -> None:
         """Add one image: its residual (H, W) in units of its noise where `seen` (H, W)."""
-        np.add(self._sums[group], residual, out=self._sums[group], where=seen, casting="unsafe")
-        self._counts[group] += seen
+        np.add(self.sums[group], residual, out=self.sums[group], where=seen, casting="unsafe")
+        self.counts[group] += seen
 
     @property
     def seen(self) -> NDArray[np.int64]:
         """(H, W) number of images that showed each pixel."""
-        return np.asarray(self._counts.sum(axis=0, dtype=np.int64))
+        return np.asarray(np.sum(self.counts, axis=0, dtype=np.int64))
 
     @property
     def groups(self) -> NDArray[np.int64]:
         """(H, W) number of groups that showed each pixel."""
-        return np.asarray(np.count_nonzero(self._counts, axis=0), np.int64)
+        return np.asarray(np.count_nonzero(self.counts, axis=0), np.int64)
 
     def pattern(self) -> NDArray[np.float32]:
         """Return the (H, W) median of the groups' means; 0 where fewer than five groups saw a pixel."""
-        result = np.zeros(self._sums.shape[1:], np.float32)
+        result = np.zeros(self.sums[0].shape, np.float32)
         # in strips: the median needs a copy of all groups
         for top in range(0, result.shape[0], 64):
-            counts = self._counts[:, top : top + 64]
-            means = np.where(counts > 0, self._sums[:, top : top + 64] / np.maximum(counts, 1), np.nan)
+            counts = self.counts[:, top : top + 64]
+            means = np.where(counts > 0, self.sums[:, top : top + 64] / np.maximum(counts, 1), np.nan)
             known = np.count_nonzero(counts, axis=0) >= _MIN_GROUPS
             means[:, ~known] = 0
             result[top : top + 64] = np.nanmedian(means, axis=0)
@@ -80,10 +87,10 @@ class PatternSum:
         counts where its mean over the mark has at least half the value of the groups' median.
         """
         n = int(labels.max(initial=0))
-        means = np.full((len(self._sums), n + 1), np.nan)
+        means = np.full((len(self.sums), n + 1), np.nan)
         inside = np.flatnonzero(labels)
         numbers = labels.ravel()[inside]
-        for mean, sums, counts in zip(means, self._sums, self._counts, strict=True):
+        for mean, sums, counts in zip(means, self.sums, self.counts, strict=True):
             weight = np.bincount(numbers, counts.ravel()[inside], minlength=n + 1)
             total = np.bincount(numbers, sums.ravel()[inside], minlength=n + 1)
             np.divide(total, weight, out=mean, where=weight > 0)
