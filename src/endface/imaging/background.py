@@ -17,6 +17,9 @@ from endface.imaging.noise import robust_sigma
 
 # Tukey's biweight rejects residuals beyond this many standard deviations (95 % efficiency on normal data)
 _TUKEY_C = 4.685
+# crescents show in medians of so many arcs of a ring, and are thinner than this share of the chart
+_N_ARCS, _N_NEAR = 16, 7
+_THIN = 0.1
 
 
 def _tukey_weights(residual: NDArray[np.float32], sigma: NDArray[np.float32] | float) -> NDArray[np.float32]:
@@ -251,17 +254,15 @@ def concentric_background(
     n_radii, n_angles = chart.shape
     row_median = _row_median(chart)[:, None]
     half = max(1, int(n_angles * window_deg / 720))
-    rest = chart - row_median
-    sigma = _row_sigma(rest)
-    model = row_median
+    model = start = row_median + _crescents(chart - row_median)
     for _ in range(iterations):
-        weights = _tukey_weights(rest, sigma[:, None])
-        # the row's own median is a weak prior: it holds where a whole window was rejected
-        numerator = _running_mean(weights * chart, half) + 0.02 * row_median
-        model = numerator / (_running_mean(weights, half) + 0.02)
         rest = chart - model
-        sigma = _row_sigma(rest)
-    wander = _rim_wander(rest, model, sigma)
+        weights = _tukey_weights(rest, _row_sigma(rest)[:, None])
+        # where it began is a weak prior: it holds where a whole window was rejected
+        numerator = _running_mean(weights * chart, half) + 0.02 * start
+        model = numerator / (_running_mean(weights, half) + 0.02)
+    rest = chart - model
+    wander = _rim_wander(rest, model, _row_sigma(rest))
     model, rest = model + wander, rest - wander
     model = model + _short_rings(rest, half // 3)
     # near the centre a window is narrower than a defect: go over to the whole ring
@@ -314,6 +315,26 @@ def _short_rings(rest: NDArray[np.float32], half: int) -> NDArray[np.float32]:
         bend = _running_mean(weights * rest, half) / (_running_mean(weights, half) + 0.1)
     correction[rows] = misfit[rows, None] * bend
     return correction
+
+
+def _crescents(rest: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the part of a chart without its rings that is long along a ring and thin across.
+
+    A reflection on a third of a rim stands far above the median of its ring, but is no defect; a film or
+    droplet may be as long, but is as wide too.
+    """
+    n_radii, n_angles = rest.shape
+    some = np.sort(rest[:, :: max(1, n_angles // 256)].reshape(n_radii, _N_ARCS, -1), axis=2)
+    arcs = some[:, :, some.shape[2] // 2]
+    near = [np.roll(arcs, shift, axis=1) for shift in range(-(_N_NEAR // 2), _N_NEAR // 2 + 1)]
+    arcs = np.sort(near, axis=0)[_N_NEAR // 2]
+    across = np.ones((max(3, int(_THIN * n_radii)), 1), np.uint8)
+    brighter, darker = (cv2.morphologyEx(np.maximum(s * arcs, 0), cv2.MORPH_OPEN, across) for s in (1, -1))
+    thin = arcs - brighter + darker
+    padded = np.concatenate([thin[:, -1:], thin, thin[:, :1]], axis=1)
+    size = n_angles // _N_ARCS
+    large = cv2.resize(padded, (n_angles + 2 * size, n_radii), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(large[:, size : size + n_angles])
 
 
 def _row_median(values: NDArray[np.float32]) -> NDArray[np.float32]:
