@@ -98,13 +98,15 @@ class Spots:
 
     def evidence(self) -> RegionEvidence:
         """Give every spot a number, the parts of one spot the same."""
-        root = _roots(self.parent)
+        root = self.parent
+        while not np.array_equal(root, root[root]):
+            root = root[root]
         kept, number = np.unique(root, return_inverse=True)
-        labels, boxes = _relabelled(self.owner, number.astype(np.int32), len(kept))
+        boxes = _renumber(self.owner, number.astype(np.int32), len(kept))
         scores, contrast = np.zeros(len(kept)), np.zeros(len(kept))
         np.maximum.at(scores, number, self.score)
         np.maximum.at(contrast, number, np.abs(self.peak))
-        return RegionEvidence(labels, scores, np.sign(self.peak[kept]).astype(np.int8), contrast, boxes)
+        return RegionEvidence(self.owner, scores, np.sign(self.peak[kept]).astype(np.int8), contrast, boxes)
 
 
 @njit(cache=True)
@@ -113,7 +115,8 @@ def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, 
     parent, score, peak = spots
     height, width = owner.shape
     first_try, first = tried, n
-    stack = np.empty(4096, np.int64)
+    # room for every pixel: what is not used costs nothing
+    stack = np.empty(height * width, np.int64)
     for k in range(len(seeds)):
         y, x = seeds[k] // width, seeds[k] % width
         sign = 1.0 if _at(values, factor, y, x) > 0 else -1.0
@@ -132,7 +135,7 @@ def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, 
                 continue
         tried += 1
         # flood from the summit down to the outline
-        stack, size = _flood(values, scores, factor, sign, top, y, x, tried, seen, owner, peak, stack)
+        size = _flood(values, scores, factor, sign, top, y, x, tried, seen, owner, peak, stack)
         fresh, total = 0, 0.0
         for i in range(size):
             yy, xx = stack[i] // width, stack[i] % width
@@ -168,7 +171,7 @@ def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, 
                     ):
                         i_root, n_root = _root(parent, rival), _root(parent, n)
                         parent[max(i_root, n_root)] = min(i_root, n_root)
-        stack = _mark_skirt(stack, size, n, max(reach, _HALO_PX), owner, skirt, distance, peak)
+        _mark_skirt(stack, size, n, max(reach, _HALO_PX), owner, skirt, distance, peak)
         n += 1
     return n
 
@@ -213,10 +216,6 @@ def _flood(  # type: ignore[no-untyped-def]
     while done < size:
         y, x = stack[done] // width, stack[done] % width
         done += 1
-        if size + 8 > len(stack):
-            longer = np.empty(2 * len(stack), np.int64)
-            longer[:size] = stack[:size]
-            stack = longer
         for v in range(max(0, y - 1), min(height, y + 2)):
             for u in range(max(0, x - 1), min(width, x + 2)):
                 if seen[v, u] == mark or (owner[v, u] and sign * peak[owner[v, u]] < 0):
@@ -228,7 +227,7 @@ def _flood(  # type: ignore[no-untyped-def]
                 seen[v, u] = mark
                 stack[size] = v * width + u
                 size += 1
-    return stack, size
+    return size
 
 
 @njit(cache=True)
@@ -248,14 +247,9 @@ def _mark_skirt(stack, size, n, reach, owner, skirt, distance, peak):  # type: i
                     if other and abs(peak[other]) >= abs(peak[n]):
                         continue
                     skirt[v, u], distance[v, u] = n, step
-                    if end + 1 > len(stack):
-                        longer = np.empty(2 * len(stack), np.int64)
-                        longer[:end] = stack[:end]
-                        stack = longer
                     stack[end] = v * width + u
                     end += 1
         first, last = last, end
-    return stack
 
 
 @njit(cache=True)
@@ -265,24 +259,15 @@ def _root(parent, i):  # type: ignore[no-untyped-def]
     return i
 
 
-@njit(cache=True)
-def _roots(parent):  # type: ignore[no-untyped-def]
-    root = np.zeros_like(parent)
-    for i in range(len(parent)):
-        root[i] = _root(parent, i)
-    return root
-
-
-@njit(cache=True)
-def _relabelled(owner, number, count):  # type: ignore[no-untyped-def]
-    height, width = owner.shape
+def _renumber(owner: NDArray[np.int32], number: NDArray[np.int32], count: int) -> NDArray[np.int32]:
+    """Give the pixels of every spot, in place, its new number, and return the boxes of the `count` spots."""
+    flat = owner.reshape(-1)
+    places = np.flatnonzero(flat)
+    flat[places] = found = number[flat[places]]
+    row, col = np.divmod(places, owner.shape[1])
     boxes = np.zeros((count, 4), np.int32)
-    boxes[:, 0], boxes[:, 1] = height, width
-    for y in range(height):
-        for x in range(width):
-            if owner[y, x]:
-                i = number[owner[y, x]]
-                owner[y, x] = i
-                boxes[i, 0], boxes[i, 1] = min(boxes[i, 0], y), min(boxes[i, 1], x)
-                boxes[i, 2], boxes[i, 3] = max(boxes[i, 2], y + 1), max(boxes[i, 3], x + 1)
-    return owner, boxes
+    boxes[:, :2] = owner.shape
+    for side, least, most in ((0, row, row + 1), (1, col, col + 1)):
+        np.minimum.at(boxes[:, side], found, least)
+        np.maximum.at(boxes[:, side + 2], found, most)
+    return boxes
