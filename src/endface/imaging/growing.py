@@ -109,7 +109,7 @@ class Spots:
         return RegionEvidence(self.owner, scores, np.sign(self.peak[kept]).astype(np.int8), contrast, boxes)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, spots):  # type: ignore[no-untyped-def]
     owner, skirt, distance, seen = maps
     parent, score, peak = spots
@@ -176,7 +176,7 @@ def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, 
     return n
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _at(values, factor, y, x):  # type: ignore[no-untyped-def]
     """Value at a pixel of the full image, interpolated between means of `factor` x `factor` pixels."""
     if factor == 1:
@@ -190,7 +190,7 @@ def _at(values, factor, y, x):  # type: ignore[no-untyped-def]
     return (1 - v) * top + v * ((1 - u) * values[below, col] + u * values[below, right])
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _summit(values, factor, sign, y, x, height, width):  # type: ignore[no-untyped-def]
     best = sign * _at(values, factor, y, x)
     while True:
@@ -205,7 +205,7 @@ def _summit(values, factor, sign, y, x, height, width):  # type: ignore[no-untyp
         y, x = by, bx
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _flood(  # type: ignore[no-untyped-def]
     values, scores, factor, sign, top, y, x, mark, seen, owner, peak, stack
 ):
@@ -230,7 +230,7 @@ def _flood(  # type: ignore[no-untyped-def]
     return size
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _mark_skirt(stack, size, n, reach, owner, skirt, distance, peak):  # type: ignore[no-untyped-def]
     height, width = owner.shape
     first, last = 0, size
@@ -252,7 +252,7 @@ def _mark_skirt(stack, size, n, reach, owner, skirt, distance, peak):  # type: i
         first, last = last, end
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _root(parent, i):  # type: ignore[no-untyped-def]
     while parent[i] != i:
         i = parent[i]

@@ -18,6 +18,7 @@ from endface.imaging.noise import robust_sigma
 
 _CLIP = (-2.0, 2.5)  # no single point may carry a line
 _STEPS = 256  # orientations are told in steps of pi / 256
+_REACH_PX = 3  # a line takes the pixels so near to it
 
 
 @dataclass(frozen=True)
@@ -70,130 +71,129 @@ def trace_lines(
     list of TracedLine
         Strongest seed first.
     """
-    rows, cols = np.nonzero(score >= high)
-    order = np.argsort(-score[rows, cols], kind="stable")
-    rows, cols = rows[order], cols[order]
-    taken = np.zeros(score.shape, np.uint8)
-    taken_angle = np.zeros(score.shape, np.uint8)
+    places = np.flatnonzero(score >= high)
+    places = places[np.argsort(-score.reshape(-1)[places], kind="stable")]
+    taken = np.full(score.shape, -1, np.int16)
+    room = 4 * sum(score.shape)
+    points, values = np.empty((2 * room + 1, 2), np.float32), np.empty(2 * room + 1, np.float32)
+    turns = np.arange(_STEPS) * (np.pi / _STEPS)
+    directions = np.stack([np.cos(turns), np.sin(turns)], axis=1)
     lines: list[TracedLine] = []
-    first = _next_free(taken, taken_angle, angle, rows, cols, 0)
-    while first < order.size:
-        row, col = rows[first], cols[first]
-        path, values = _trace(score, angle, taken, taken_angle, row, col, low, max_gap_px)
-        _take(taken, taken_angle, angle, path, 3)
-        line = TracedLine(path, values)
+    seed = 0
+    while True:
+        seed, first, behind = _next_line(
+            score, angle, taken, directions, places, seed, low, max_gap_px, points, values
+        )
+        if seed < 0:
+            return lines
+        line = TracedLine(points[first:behind].copy(), values[first:behind].copy())
         if line.length_px >= min_length_px:
             lines.append(line)
-        first = _next_free(taken, taken_angle, angle, rows, cols, first + 1)
-    return lines
 
 
-@njit(cache=True, nogil=True)
-def _is_taken(
-    taken: NDArray[np.uint8], taken_angle: NDArray[np.uint8], row: int, col: int, angle: int
-) -> bool:
-    # lines that cross at more than 30 degrees do not take from each other
-    gap = abs(int(taken_angle[row, col]) - int(angle))
-    return taken[row, col] > 0 and min(gap, _STEPS - gap) <= _STEPS // 6
-
-
-@njit(cache=True, nogil=True)
-def _next_free(
-    taken: NDArray[np.uint8],
-    taken_angle: NDArray[np.uint8],
-    angle: NDArray[np.uint8],
-    rows: NDArray[np.intp],
-    cols: NDArray[np.intp],
-    first: int,
-) -> int:
-    k = first
-    while k < len(rows) and _is_taken(taken, taken_angle, rows[k], cols[k], angle[rows[k], cols[k]]):
-        k += 1
-    return k
-
-
-@njit(cache=True, nogil=True)
-def _trace(
+@njit(cache=True, nogil=True, error_model="numpy")
+def _next_line(
     score: NDArray[np.float32],
     angle: NDArray[np.uint8],
-    taken: NDArray[np.uint8],
-    taken_angle: NDArray[np.uint8],
-    row: int,
-    col: int,
+    taken: NDArray[np.int16],
+    directions: NDArray[np.float64],
+    places: NDArray[np.intp],
+    seed: int,
     low: float,
     max_gap: int,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    limit = 4 * (score.shape[0] + score.shape[1])
-    points = np.empty((2 * limit + 1, 2), np.float32)
-    values = np.empty(2 * limit + 1, np.float32)
-    start = limit
-    points[start, 0], points[start, 1], values[start] = col, row, score[row, col]
-    ends = np.array([start, start])
-    theta0 = angle[row, col] * np.pi / _STEPS
-    for side in range(2):
-        step = 1 if side == 0 else -1
-        ux, uy = np.cos(theta0) * step, np.sin(theta0) * step
-        x, y = float(col), float(row)
-        at, misses, good = start, 0, start
-        while abs(at - start) < limit - 1:
-            best, bx, by = -1.0, x + ux, y + uy
-            for k in range(-1, 2):
-                px, py = x + ux - 0.8 * k * uy, y + uy + 0.8 * k * ux
-                ix, iy = int(np.floor(px + 0.5)), int(np.floor(py + 0.5))
-                if ix < 0 or iy < 0 or ix >= score.shape[1] or iy >= score.shape[0]:
-                    continue
-                t = angle[iy, ix] * np.pi / _STEPS
-                along = abs(np.cos(t) * ux + np.sin(t) * uy)
-                if along < 0.9:
-                    continue
-                v = score[iy, ix] - (0.15 if k != 0 else 0.0)
-                if v > best:
-                    best, bx, by = v, px, py
-            ix, iy = int(np.floor(bx + 0.5)), int(np.floor(by + 0.5))
-            if ix < 0 or iy < 0 or ix >= score.shape[1] or iy >= score.shape[0]:
-                break
-            if best >= low:
-                if _is_taken(taken, taken_angle, iy, ix, angle[iy, ix]):
-                    break
-                t = angle[iy, ix] * np.pi / _STEPS
-                tx, ty = np.cos(t), np.sin(t)
-                if tx * ux + ty * uy < 0:
-                    tx, ty = -tx, -ty
-                ux, uy = 0.7 * ux + 0.3 * tx, 0.7 * uy + 0.3 * ty
-                norm = np.hypot(ux, uy)
-                ux, uy = ux / norm, uy / norm
-                misses = 0
-            else:
-                misses += 1
-                if misses > max_gap:
-                    break
-            # stay on the crest: a path that turns on its own heel would never end
-            x, y = bx, by
-            at += step
-            points[at, 0], points[at, 1], values[at] = x, y, max(best, 0.0)
-            if misses == 0:
-                good = at
-        ends[side] = good
-    return points[ends[1] : ends[0] + 1].copy(), values[ends[1] : ends[0] + 1].copy()
+    points: NDArray[np.float32],
+    values: NDArray[np.float32],
+) -> tuple[int, int, int]:
+    """Follow the line from the next seed that is free, and take what lies around it.
+
+    Returns the number of the seed after it (-1 where none was left), and where in `points` and `values` the
+    line begins and ends. `taken` holds the orientation of the line that took a pixel, or -1.
+    """
+    height, width = score.shape
+    while seed < len(places):
+        row, col = places[seed] // width, places[seed] % width
+        seed += 1
+        if _is_taken(taken[row, col], angle[row, col]):
+            continue
+        start = len(values) // 2
+        points[start, 0], points[start, 1], values[start] = col, row, score[row, col]
+        first = last = start
+        for step in range(-1, 2, 2):
+            end = _walk(score, angle, taken, directions, low, max_gap, points, values, step)
+            first, last = min(first, end), max(last, end)
+        for i in range(first, last + 1):
+            x, y = math.floor(points[i, 0] + 0.5), math.floor(points[i, 1] + 0.5)
+            for v in range(max(y - _REACH_PX, 0), min(y + _REACH_PX + 1, height)):
+                for u in range(max(x - _REACH_PX, 0), min(x + _REACH_PX + 1, width)):
+                    taken[v, u] = angle[y, x]
+        return seed, first, last + 1
+    return -1, 0, 0
 
 
-@njit(cache=True, nogil=True)
-def _take(
-    taken: NDArray[np.uint8],
-    taken_angle: NDArray[np.uint8],
+@njit(cache=True, nogil=True, error_model="numpy")
+def _walk(
+    score: NDArray[np.float32],
     angle: NDArray[np.uint8],
-    path: NDArray[np.float32],
-    reach: int,
-) -> None:
-    for i in range(len(path)):
-        x, y = int(np.floor(path[i, 0] + 0.5)), int(np.floor(path[i, 1] + 0.5))
-        own = angle[y, x]
-        for dy in range(-reach, reach + 1):
-            for dx in range(-reach, reach + 1):
-                v, u = y + dy, x + dx
-                if 0 <= v < taken.shape[0] and 0 <= u < taken.shape[1]:
-                    taken[v, u] = 1
-                    taken_angle[v, u] = own
+    taken: NDArray[np.int16],
+    directions: NDArray[np.float64],
+    low: float,
+    max_gap: int,
+    points: NDArray[np.float32],
+    values: NDArray[np.float32],
+    step: int,
+) -> int:
+    """Go on from the middle of `points` one way, and return the place of the last good point."""
+    height, width = score.shape
+    at = good = len(values) // 2
+    x, y = float(points[at, 0]), float(points[at, 1])
+    heading = angle[int(y), int(x)]
+    ux, uy = directions[heading, 0] * step, directions[heading, 1] * step
+    misses = 0
+    while 1 < at < len(values) - 2:
+        best, bx, by = -1.0, x + ux, y + uy
+        for k in range(-1, 2):
+            px, py = x + ux - 0.8 * k * uy, y + uy + 0.8 * k * ux
+            ix, iy = math.floor(px + 0.5), math.floor(py + 0.5)
+            if ix < 0 or iy < 0 or ix >= width or iy >= height:
+                continue
+            tx, ty = directions[angle[iy, ix], 0], directions[angle[iy, ix], 1]
+            if abs(tx * ux + ty * uy) < 0.9:
+                continue
+            value = score[iy, ix] - (0.15 if k != 0 else 0.0)
+            if value > best:
+                best, bx, by = value, px, py
+        ix, iy = math.floor(bx + 0.5), math.floor(by + 0.5)
+        if ix < 0 or iy < 0 or ix >= width or iy >= height:
+            break
+        if best >= low:
+            if _is_taken(taken[iy, ix], angle[iy, ix]):
+                break
+            tx, ty = directions[angle[iy, ix], 0], directions[angle[iy, ix], 1]
+            if tx * ux + ty * uy < 0:
+                tx, ty = -tx, -ty
+            ux, uy = 0.7 * ux + 0.3 * tx, 0.7 * uy + 0.3 * ty
+            norm = math.sqrt(ux * ux + uy * uy)
+            ux, uy = ux / norm, uy / norm
+            misses = 0
+        else:
+            misses += 1
+            if misses > max_gap:
+                break
+        # stay on the crest: a path that turns on its own heel would never end
+        x, y = bx, by
+        at += step
+        points[at, 0], points[at, 1], values[at] = x, y, max(best, 0.0)
+        if misses == 0:
+            good = at
+    return good
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _is_taken(taken: int, angle: int) -> bool:
+    """Whether the line of orientation `taken` (-1 for none) takes a pixel of orientation `angle`."""
+    # lines that cross at more than 30 degrees do not take from each other
+    gap = abs(int(taken) - int(angle))
+    return taken >= 0 and min(gap, _STEPS - gap) <= _STEPS // 6
 
 
 def confirm_line(
