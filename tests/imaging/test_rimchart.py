@@ -66,3 +66,10 @@ def test_a_piece_comes_back_to_where_it_was_sampled(column):
 def test_a_piece_outside_the_picture_is_empty():
     strip = rim_strip(Ellipse(-200, 50, 30, 30), np.zeros(360), inwards_px=8, outwards_px=4)
     assert strip.roll(np.ones((5, 9), bool), row=3, column=4, shape=(110, 120))[0].size == 0
+
+
+def test_the_rim_runs_along_rows_and_columns_at_four_places():
+    strip = rim_strip(Ellipse(100, 100, 60, 60), np.zeros(360), inwards_px=6, outwards_px=3)
+    n = len(strip.tilt)
+    assert strip.tilt[[0, n // 4, n // 2, 3 * n // 4]].max() < 0.03
+    assert strip.tilt[n // 8] == pytest.approx(np.sqrt(0.5), abs=0.02)

@@ -25,8 +25,10 @@ _OUTWARDS_PX = 4.0
 # a chip is of glass, and reaches the rim
 _OUTSIDE_PX = 1.0
 _NEAR_RIM_PX = 1.5
-# sampling and JPEG move an edge by so much here and there, most where it runs along the pixels' rows
+# sampling and JPEG move an edge by so much here and there
 _JITTER_PX = 0.05
+# where it runs along the pixels' rows they move long stretches of it together; elsewhere they average out
+_ALIAS_PX = 0.12
 # an edge is located to a tenth of a pixel, but sampling and JPEG move it by more here and there
 _LEAST_STEP_PX = 0.5
 # as with other spots, an outline is a share of the spot's own peak
@@ -81,7 +83,8 @@ def _rim_spots(residual: Residual, zones: Zones, cladding: Ellipse, epsilon: flo
         return []
     gray = strip.unroll(residual.gray) + strip.unroll(residual.background)
     chips = []
-    for body, row, column, score in _spots(_sizes(gray, known, residual.least, epsilon), len(known)):
+    sizes = _sizes(gray, known, strip.tilt, least=residual.least, epsilon=epsilon)
+    for body, row, column, score in _spots(sizes, len(known)):
         depth = strip.offset_px[row : row + len(body)][np.nonzero(body)[0]]
         if depth.mean() <= _OUTSIDE_PX and depth.max() >= -_NEAR_RIM_PX:
             mask, left, top = strip.roll(body, row=row, column=column, shape=zones.shape)
@@ -94,16 +97,25 @@ def _n_tests(known: NDArray[np.bool_], scale_px: tuple[float, float]) -> float:
     return max(_POSITIONS * len(_SCALES_PX) * area / (2 * np.pi * scale_px[0] * scale_px[1]), 1.0)
 
 
-def _sizes(gray: NDArray[np.float32], known: NDArray[np.bool_], least: float, epsilon: float) -> list[_Size]:
+def _sizes(
+    gray: NDArray[np.float32],
+    known: NDArray[np.bool_],
+    tilt: NDArray[np.float32],
+    *,
+    least: float,
+    epsilon: float,
+) -> list[_Size]:
     breaks = breaks_along(gray) * known
-    jitter = np.float32(_JITTER_PX) * np.gradient(np.median(gray[:, ::3], axis=1))[:, None]
+    slope = np.gradient(np.median(gray[:, ::3], axis=1))[:, None]
     closed = np.pad(breaks, ((0, 0), (_REACH_PX, _REACH_PX)), mode="wrap")
     sizes = []
     for along, across in _SCALES_PX:
         smooth = np.asarray(cv2.GaussianBlur(closed, (0, 0), along, sigmaY=across), np.float32)
         smooth = smooth[:, _REACH_PX:-_REACH_PX]
         sigma = np.maximum(bright_side_sigma(smooth, known), np.float32(least * 0.28 / along))
-        score = -smooth / np.sqrt(sigma[:, None] ** 2 + jitter**2)
+        # the moves repeat with every pixel's row that the rim crosses: smoothing leaves so much of them
+        alias = np.float32(_ALIAS_PX) * np.exp(-2 * (np.float32(np.pi * along) * tilt) ** 2)
+        score = -smooth / np.sqrt(sigma[:, None] ** 2 + slope**2 * (_JITTER_PX**2 + alias**2))
         n_tests = _n_tests(known, (along, across))
         threshold = score_threshold(n_tests=n_tests, epsilon=epsilon)
         raw = fit_tail(score[known]).raw_score(threshold)

@@ -44,6 +44,13 @@ class RimStrip:
     offset_px: NDArray[np.float64]
     shift_px: NDArray[np.float64]
 
+    @property
+    def tilt(self) -> NDArray[np.float32]:
+        """Rows or columns of the image, whichever are fewer, that the rim crosses per pixel, (N,)."""
+        middle = int(np.argmin(np.abs(self.offset_px)))
+        along = [np.gradient(part[middle]) for part in (self.sample_x, self.sample_y)]
+        return np.asarray(np.min(np.abs(along), axis=0), np.float32)
+
     def unroll(
         self, image: NDArray[np.float32], *, interpolation: int = cv2.INTER_CUBIC
     ) -> NDArray[np.float32]:
