@@ -23,7 +23,7 @@ def all_sums(image, *, steep, rise):
     sums, best = np.zeros((3, image.size), np.float32), np.zeros((2, image.size), np.float32)
     gains = np.ones((1, 3, 1), np.float32)
     own = [part[k : k + 1] for part in (steps.pairs, steps.halves, steps.sides)]
-    score_lines(pair_sums(image), *own, gains, runs, sums, best, best.copy())
+    score_lines(pair_sums(image), *own, np.zeros(1, np.float32), gains, runs, sums, best, best.copy())
     return sums.reshape(3, height, width)
 
 

@@ -69,6 +69,8 @@ def detect_lines(
             epsilon=epsilon / _LEVELS,
         )
         found += [_line_defect(line, polarity, score, residual.gray) for line, polarity, score in lines]
+        if not promising.any():
+            break
     return _with_other_sides(found, residual.gray)
 
 
@@ -115,45 +117,51 @@ def _lines_at(
     # even noise everywhere, in units of the noise of one pixel of the image
     image = scores * np.float32(robust_sigma(z[clean]))
     evidence = line_evidence(image, zones=parts, exclude=~clean, where=where, side_px=_SIDE_PX)
-    noise = contrast_noise(image, parts, noisy, side_px=_SIDE_PX)
-    spread = path_spread(image, noise, clean, side_px=_SIDE_PX)
     high = score_threshold(n_tests=max(evidence.n_tests, 1), epsilon=epsilon / 2)
     options = {"high": high, "min_length_px": _SHORTEST_PX / step}
-    found = []
     promising = np.zeros(z.shape, np.uint8)
+    candidates = []
     for polarity, score, angles in (
         (-1, evidence.dark, evidence.dark_angle),
         (1, evidence.bright, evidence.bright_angle),
     ):
         _veto_tangents(score, angles, quiet[::step, ::step], zones, step)
         promising |= (score > _PROMISING * high).astype(np.uint8)
-        for candidate in trace_lines(score, angles, low=0.55 * high, **options):
-            line = confirm_line(
-                candidate,
-                image,
-                polarity=polarity,
-                noise=noise,
-                side_px=_SIDE_PX,
-                min_contrast=visible,
-                **options,
-            )
-            if line is None:
-                continue
-            sure = significance(line_strength(line), n_tests=evidence.n_tests)
-            # the eye gathers light along the whole line
-            least = visible * min(1.0, (4 * options["min_length_px"] / line.length_px) ** 0.5)
-            line = prolong_line(
-                line,
-                image,
-                polarity=polarity,
-                noise=noise,
-                spread=spread,
-                side_px=_SIDE_PX,
-                min_contrast=least,
-            )
-            line = TracedLine(line.points * np.float32(step), line.scores)
-            if not _follows_ring(line, zones):
-                found.append((line, polarity, sure))
+        candidates += [(polarity, line) for line in trace_lines(score, angles, low=0.55 * high, **options)]
+    if not candidates:
+        return [], promising
+    noise = contrast_noise(image, parts, noisy, side_px=_SIDE_PX)
+    seen = []
+    for polarity, candidate in candidates:
+        line = confirm_line(
+            candidate,
+            image,
+            polarity=polarity,
+            noise=noise,
+            side_px=_SIDE_PX,
+            min_contrast=visible,
+            **options,
+        )
+        if line is not None:
+            seen.append((polarity, line))
+    spread = path_spread(image, noise, clean, side_px=_SIDE_PX) if seen else 1.0
+    found = []
+    for polarity, line in seen:
+        sure = significance(line_strength(line), n_tests=evidence.n_tests)
+        # the eye gathers light along the whole line
+        least = visible * min(1.0, (4 * options["min_length_px"] / line.length_px) ** 0.5)
+        longer = prolong_line(
+            line,
+            image,
+            polarity=polarity,
+            noise=noise,
+            spread=spread,
+            side_px=_SIDE_PX,
+            min_contrast=least,
+        )
+        longer = TracedLine(longer.points * np.float32(step), longer.scores)
+        if not _follows_ring(longer, zones):
+            found.append((longer, polarity, sure))
     return found, promising
 
 
@@ -201,12 +209,14 @@ def _veto_tangents(
         return
     reach = 2 * (6 // step) + 1
     rim = cv2.dilate((quiet < 0.8).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
-    row, col = np.nonzero(rim & (score > 0))
+    places = np.flatnonzero(rim & (score > 0))
+    row, col = np.divmod(places, score.shape[1])
     c = zones.cladding
-    tangent = np.arctan2((col * step - c.cx_px) / c.rx_px**2, -(row * step - c.cy_px) / c.ry_px**2)
-    gap = np.abs(angles[row, col] * (np.pi / ANGLE_STEPS) - np.mod(tangent, np.pi))
-    along = np.minimum(gap, np.pi - gap) < np.deg2rad(27)
-    score[row[along], col[along]] = 0
+    x, y = (col * step - c.cx_px) / c.rx_px**2, (row * step - c.cy_px) / c.ry_px**2
+    turn = np.arange(ANGLE_STEPS) * (np.pi / ANGLE_STEPS)
+    angle = angles.reshape(-1)[places]
+    across = np.abs(np.cos(turn)[angle] * x + np.sin(turn)[angle] * y)
+    score.reshape(-1)[places[across < np.sin(np.deg2rad(27)) * np.hypot(x, y)]] = 0
 
 
 def _line_defect(line: TracedLine, polarity: int, score: float, gray: NDArray[np.float32]) -> Defect:

@@ -109,7 +109,9 @@ def line_evidence(
     shape = image.shape
     zone_map = np.ones(shape, np.uint8) if zones is None else np.ascontiguousarray(zones)
     pad = REACH_PX + side_px
-    padded = np.pad(image, pad)
+    padded = np.asarray(
+        cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=0), np.float32
+    )
     rows, cols, origin = _samples(zone_map, exclude)
     responses = _sampled_responses(padded, pad, rows, cols, side_px)
     gains = _gains(responses, origin, int(zone_map.max(initial=0)) + 1)
@@ -138,11 +140,14 @@ def _best_scores(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the best score of each pixel, dark and bright, and their orientations."""
     pad = REACH_PX + side_px
-    angle_steps = np.array([_angle_step(steep=steep, rise=rise) for steep, rise in orientations()], np.uint8)
+    angle_steps = np.array(
+        [_angle_step(steep=steep, rise=rise) for steep, rise in orientations()], np.float32
+    )
     scores = np.zeros((2, *zones.shape), np.float32)
     angles = np.zeros((2, *zones.shape), np.uint8)
     side = _TILE_PX + 2 * pad
     steps = LineSteps.of(side, side * side, side_px=side_px)
+    distances = steps.pairs, steps.halves, steps.sides
     image = np.zeros((side, side), np.float32)
     sums, best, which = (np.zeros((n, side * side), np.float32) for n in (3, 2, 2))
     # tile by tile, so that all sums of a tile stay in the processor's cache
@@ -157,16 +162,15 @@ def _best_scores(
             box = np.s_[:, top + y : top + y + height, left + x : left + x + width]
             tile = np.s_[: height + 2 * pad, : width + 2 * pad]
             image[tile] = padded[box[1].start :, box[2].start :][tile]
-            best[:] = 0
+            best[:], which[:] = 0, 0
             runs = _runs(part, side, first=pad * side + pad)
-            score_lines(
-                pair_sums(image), steps.pairs, steps.halves, steps.sides, gains, runs, sums, best, which
-            )
+            pairs = pair_sums(image)
+            score_lines(pairs, *distances, angle_steps, gains, runs, sums, best, which)
             inner = np.s_[:, pad : pad + height, pad : pad + width]
             size = np.abs(best.reshape(2, side, side)[inner])
-            scores[box] = np.where(size > _TAIL_FROM, tail.normal_score(size), size)
-            angles[box] = angle_steps[which.reshape(2, side, side)[inner].astype(np.intp)]
-            angles[box][size == 0] = 0
+            np.copyto(size, tail.normal_score(size), where=size > _TAIL_FROM)
+            scores[box] = size
+            angles[box] = which.reshape(2, side, side)[inner]
     return scores[0], scores[1], angles[0], angles[1]
 
 

@@ -107,13 +107,14 @@ def score_lines(
     pair_steps: NDArray[np.uint64],
     half_steps: NDArray[np.uint64],
     side_steps: NDArray[np.uint64],
+    names: NDArray[np.float32],
     gains: NDArray[np.float32],
     runs: NDArray[np.uint64],
     sums: NDArray[np.float32],
     best: NDArray[np.float32],
     which: NDArray[np.float32],
 ) -> None:
-    """Keep the best responses of all orientations and lengths, in place, and of which orientation they are.
+    """Keep the best responses of all orientations and lengths, in place, and the names of the orientations.
 
     All arrays are flat images. A sum of 2 n pixels is the sum of n pixels before and of n behind its middle.
 
@@ -123,6 +124,8 @@ def score_lines(
         From `pair_sums`.
     pair_steps, half_steps, side_steps : (K, 4), (K, 4) and (K,) uint64 ndarray
         From `LineSteps`.
+    names : (K,) float32 ndarray
+        What to call each orientation: floats, as all of a loop must be of one width.
     gains : (K, 3, zones) float32 ndarray
         Factors of the responses.
     runs : (m, 3) uint64 ndarray
@@ -132,13 +135,13 @@ def score_lines(
     best : (2, n) float32 ndarray
         Best dark response, 0 or more, and best bright one, 0 or less.
     which : (2, n) float32 ndarray
-        Number of the orientation of each.
+        Names of their orientations.
     """
     by_pair, eight, sixteen, long = pairs.reshape(-1), sums[0], sums[1], sums[2]
     dark, bright, dark_at, bright_at = best[0], best[1], which[0], which[1]
     half, guard = np.float32(0.5), np.float32(2.5)
     for k in range(pair_steps.shape[0]):
-        side, number = side_steps[k], np.float32(k)
+        side, name = side_steps[k], names[k]
         a, b, c, d = pair_steps[k, 0], pair_steps[k, 1], pair_steps[k, 2], pair_steps[k, 3]
         low, high, far_low, far_high = half_steps[k, 0], half_steps[k, 1], half_steps[k, 2], half_steps[k, 3]
         first, behind = runs[0, 0] - side, runs[-1, 1] + side
@@ -166,10 +169,10 @@ def score_lines(
                 # read, then choose: written as one choice this is no longer done sixteen at a time
                 old, was = dark[p], dark_at[p]
                 new = max(x, old)
-                dark[p], dark_at[p] = new, number if new > old else was
+                dark[p], dark_at[p] = new, name if new > old else was
                 old, was = bright[p], bright_at[p]
                 new = min(y, old)
-                bright[p], bright_at[p] = new, number if new < old else was
+                bright[p], bright_at[p] = new, name if new < old else was
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
