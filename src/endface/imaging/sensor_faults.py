@@ -18,6 +18,9 @@ _SHARPEST = 0.15
 # Where most of the specks of one sign are that sharp, they are the sensor's, and weak ones are known by less.
 _SHARPEST_OF_MANY = 0.45
 _MANY = 12
+# Where nearly all are, so are those few whose neighbours are at fault too and hide how sharp they are.
+_NEARLY_ALL = 0.9
+_WIDEST_PX = 9
 
 
 def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
@@ -89,14 +92,38 @@ def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -
             same = np.sign(centre) == sign
             # weak ones prove little: twice the limit tells
             clear = same & (np.abs(centre) > 2 * limit)
-            if np.count_nonzero(fault & clear) > max(_MANY, 0.5 * np.count_nonzero(clear)):
+            n_fault, n_clear = np.count_nonzero(fault & clear), np.count_nonzero(clear)
+            if n_fault > max(_MANY, 0.5 * n_clear):
                 fault |= same & (sharpness < _SHARPEST_OF_MANY)
+            if n_fault > max(_MANY, _NEARLY_ALL * n_clear):
+                _level_clusters(residual, sign, x[same], y[same])
         if not fault.any():
             return
         level = around[fault] / 12
         for i in (0, 1):
             for j in (0, 1):
                 residual[y[fault] + i, x[fault] + j] = level
+
+
+def _level_clusters(
+    residual: NDArray[np.float32], sign: int, x: NDArray[np.int32], y: NDArray[np.int32]
+) -> None:
+    """Level, in place, the small patches of one sign round the summits `x`, `y` (2 x 2, upper left corner)."""
+    limit = 3 * robust_sigma(residual[::3, ::3])
+    patches = (residual * np.float32(sign) > limit).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(patches, connectivity=8)
+    small = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) <= _WIDEST_PX
+    chosen = np.zeros(len(stats), bool)
+    for i in (0, 1):
+        for j in (0, 1):
+            chosen[labels[y + i, x + j]] = True
+    chosen &= small
+    chosen[0] = False
+    # with the ringing that resampling leaves round them
+    fault = cv2.dilate(chosen[labels].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    sound = (~fault).astype(np.float32)
+    around = cv2.boxFilter(residual * sound, -1, (15, 15)) / np.maximum(cv2.boxFilter(sound, -1, (15, 15)), 1e-3)
+    residual[fault] = around[fault]
 
 
 def _row_medians(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
