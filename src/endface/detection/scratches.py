@@ -32,7 +32,7 @@ _SIDE_PX = 3
 _SHORTEST_PX = 10
 _SIDE_REACH_PX = 4
 _SIDE_CONTRAST = 0.4
-_PROMISING = 0.8  # share of the threshold from which a finer image is looked at
+_PROMISING = 0.7  # share of the threshold from which a finer image is looked at
 
 
 def detect_lines(
@@ -148,17 +148,7 @@ def _lines_at(
     found = []
     for polarity, line in seen:
         sure = significance(line_strength(line), n_tests=evidence.n_tests)
-        # the eye gathers light along the whole line
-        least = visible * min(1.0, (4 * options["min_length_px"] / line.length_px) ** 0.5)
-        longer = prolong_line(
-            line,
-            image,
-            polarity=polarity,
-            noise=noise,
-            spread=spread,
-            side_px=_SIDE_PX,
-            min_contrast=least,
-        )
+        longer = prolong_line(line, image, polarity=polarity, noise=noise, spread=spread, side_px=_SIDE_PX)
         longer = TracedLine(longer.points * np.float32(step), longer.scores)
         if not _follows_ring(longer, zones):
             found.append((longer, polarity, sure))
@@ -167,7 +157,7 @@ def _lines_at(
 
 def _around(promising: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return where, in an image (H, W) of twice the size, it is worth to look again."""
-    near = cv2.dilate(promising, np.ones((33, 33), np.uint8))
+    near = cv2.dilate(promising, np.ones((17, 17), np.uint8))
     return np.repeat(np.repeat(near, 2, axis=0), 2, axis=1)[: shape[0], : shape[1]] > 0
 
 

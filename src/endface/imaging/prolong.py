@@ -24,7 +24,7 @@ _CLIP = 1.5  # no single spot may carry a continuation
 _STEP_PX = 0.5  # sampling across
 _STRIP_PX = (_LENGTHS_PX[-1], math.ceil(_LENGTHS_PX[-1] * _TURN))  # that holds all of them
 _PLACES_PX = (17, 19)  # grid of places noise is measured at
-_PLACES = 60
+_PLACES = 75
 _DIRECTIONS = 8
 
 
@@ -37,7 +37,6 @@ def prolong_line(
     spread: float,
     side_px: float,
     epsilon: float = 0.05,
-    min_contrast: float = 0.0,
 ) -> TracedLine:
     """Add to a line what continues it at either end.
 
@@ -56,8 +55,6 @@ def prolong_line(
         From `path_spread`.
     epsilon : float
         Expected false continuations of one end.
-    min_contrast : float
-        Least mean contrast of a continuation, in units of `image`.
 
     Returns
     -------
@@ -86,7 +83,7 @@ def prolong_line(
             places, contrast, level = _look_ahead(image, noise, end[None], along[None], _STRIP_PX, side_px)
             z = contrast[0] * np.float32(polarity) / level[0]
             more = _best_path(z, high)
-            if more is None or float((z * level[0])[more].mean()) < min_contrast:
+            if more is None:
                 break
             points, scores = np.concatenate([points, places[0][more]]), np.concatenate([scores, z[more]])
         points, scores = points[::-1], scores[::-1]
@@ -104,7 +101,7 @@ def path_spread(
 
     Contrasts are those of `prolong_line`, in units of `noise` (H, W). How much neighbouring pixels share
     their noise cannot be known beforehand, so it is measured: along short straight paths in eight directions
-    about places in `clean` (H, W). The noisiest two neighbouring directions count.
+    about places in `clean` (H, W). The noisiest two neighbouring directions of them count.
 
     Examples
     --------
@@ -125,8 +122,7 @@ def path_spread(
         begin = places - np.float32(0.5 * length) * along
         _, contrast, level = _look_ahead(image, noise, begin, along, (length, 0), side_px)
         sums[k] = np.clip(contrast / level, -_CLIP, _CLIP).sum(axis=(1, 2))
-    pairs = np.concatenate([sums, np.roll(sums, 1, axis=0)], axis=1)
-    return max(*(robust_sigma(pair) for pair in pairs), 1e-3) / math.sqrt(length)
+    return max(*(robust_sigma(pair) for pair in np.split(sums, _DIRECTIONS // 2)), 1e-3) / math.sqrt(length)
 
 
 def _look_ahead(

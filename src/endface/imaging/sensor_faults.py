@@ -21,6 +21,8 @@ _MANY = 12
 # Where nearly all are, so are those few whose neighbours are at fault too and hide how sharp they are.
 _NEARLY_ALL = 0.9
 _WIDEST_PX = 9
+# Resampling leaves so much of a fault round it, with the other sign.
+_RINGING = 0.15
 
 
 def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
@@ -71,6 +73,7 @@ def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -
     """
     if min(residual.shape) < 8:
         return
+    levelled = {-1: 0, 1: 0}
     for _ in range(2):  # pairs of them hide each other
         # sums over 2 x 2 and 4 x 4 round the lower right corner of each pixel
         inner = np.asarray(cv2.boxFilter(residual, -1, (2, 2), anchor=(0, 0), normalize=False), np.float32)
@@ -92,11 +95,14 @@ def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -
             same = np.sign(centre) == sign
             # weak ones prove little: twice the limit tells
             clear = same & (np.abs(centre) > 2 * limit)
-            n_fault, n_clear = np.count_nonzero(fault & clear), np.count_nonzero(clear)
-            if n_fault > max(_MANY, 0.5 * n_clear):
+            n_clear = levelled[sign] + np.count_nonzero(clear)
+            levelled[sign] += np.count_nonzero(fault & clear)
+            if levelled[sign] > max(_MANY, 0.5 * n_clear):
                 fault |= same & (sharpness < _SHARPEST_OF_MANY)
-            if n_fault > max(_MANY, _NEARLY_ALL * n_clear):
-                _level_clusters(residual, sign, x[same], y[same])
+            if levelled[sign] > max(_MANY, _NEARLY_ALL * n_clear):
+                whole = clear & (~fault | (np.abs(centre) > limit / _RINGING))
+                _level_patches(residual, sign, x[whole], y[whole])
+                fault &= ~whole
         if not fault.any():
             return
         level = around[fault] / 12
@@ -105,7 +111,7 @@ def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -
                 residual[y[fault] + i, x[fault] + j] = level
 
 
-def _level_clusters(
+def _level_patches(
     residual: NDArray[np.float32], sign: int, x: NDArray[np.int32], y: NDArray[np.int32]
 ) -> None:
     """Level, in place, the small patches of one sign round the summits `x`, `y` (2 x 2, upper left corner)."""
@@ -122,7 +128,9 @@ def _level_clusters(
     # with the ringing that resampling leaves round them
     fault = cv2.dilate(chosen[labels].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     sound = (~fault).astype(np.float32)
-    around = cv2.boxFilter(residual * sound, -1, (15, 15)) / np.maximum(cv2.boxFilter(sound, -1, (15, 15)), 1e-3)
+    around = cv2.boxFilter(residual * sound, -1, (15, 15)) / np.maximum(
+        cv2.boxFilter(sound, -1, (15, 15)), 1e-3
+    )
     residual[fault] = around[fault]
 
 
