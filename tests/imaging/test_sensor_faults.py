@@ -55,6 +55,44 @@ def test_a_speck_seen_through_optics_stays(sign):
     assert (image[96:105, 76:85] == before[96:105, 76:85]).all()
 
 
+def dead_clusters(image, n_single):
+    """Draw single dead pixels and one cluster of them, resampled as a camera does; return where it lies."""
+    faults = np.zeros(SHAPE, np.float32)
+    rng = np.random.default_rng(9)
+    for row, col in zip(rng.integers(8, 240, n_single), rng.integers(120, 280, n_single), strict=True):
+        faults[row, col] = -30
+    faults[60:64, 40:43] = -30
+    faults[64, 43] = faults[59, 39] = -30
+    shifted = cv2.warpAffine(
+        faults, np.float32([[1, 0, 0.4], [0, 1, 0.3]]), SHAPE[::-1], flags=cv2.INTER_CUBIC
+    )
+    image += shifted
+    return np.s_[54:70, 34:50]
+
+
+def test_a_cluster_among_many_dead_pixels_goes_with_its_ringing():
+    image = noise()
+    where = dead_clusters(image, 60)
+    assert image[where].min() < -25
+    remove_dead_pixels(image, ALL)
+    assert np.abs(image[where]).max() < 5
+
+
+def test_it_stays_where_dead_pixels_are_few_or_specks_are_seen_through_optics():
+    image = noise()
+    where = dead_clusters(image, 4)
+    remove_dead_pixels(image, ALL)
+    assert image[where].min() < -15
+    image = noise()
+    specks = np.zeros(SHAPE, np.float32)
+    specks[20:240:12, 20:110:12] = -300
+    image += cv2.GaussianBlur(specks, (0, 0), 1.0)
+    dead_clusters(image, 60)
+    before = image[16:240, 16:110].copy()
+    remove_dead_pixels(image, ALL)
+    assert np.mean(image[16:240, 16:110] == before) > 0.97
+
+
 def test_what_is_masked_tells_nothing_and_small_images_stay():
     image, mask = noise(), ALL.copy()
     mask[:, 140] = False

@@ -61,7 +61,8 @@ def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) 
 def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
     """Level, in place, specks in `residual` (H, W) that are sharper than any lens could draw them.
 
-    Dead and hot pixels, also where the camera has interpolated them over 2 x 2.
+    Dead and hot pixels, also where the camera has interpolated them over 2 x 2. Where nearly all specks of one
+    sign are such, the small ones among the rest are clusters of them and go too, with the ringing round them.
 
     Examples
     --------
@@ -114,7 +115,7 @@ def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -
 def _level_patches(
     residual: NDArray[np.float32], sign: int, x: NDArray[np.int32], y: NDArray[np.int32]
 ) -> None:
-    """Level, in place, the small patches of one sign round the summits `x`, `y` (2 x 2, upper left corner)."""
+    """Level, in place, small patches of one sign round the summits `x`, `y` (upper left corners of 2 x 2)."""
     limit = 3 * robust_sigma(residual[::3, ::3])
     patches = (residual * np.float32(sign) > limit).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(patches, connectivity=8)
@@ -128,10 +129,8 @@ def _level_patches(
     # with the ringing that resampling leaves round them
     fault = cv2.dilate(chosen[labels].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     sound = (~fault).astype(np.float32)
-    around = cv2.boxFilter(residual * sound, -1, (15, 15)) / np.maximum(
-        cv2.boxFilter(sound, -1, (15, 15)), 1e-3
-    )
-    residual[fault] = around[fault]
+    total, count = (cv2.boxFilter(part, -1, (15, 15)) for part in (residual * sound, sound))
+    residual[fault] = total[fault] / np.maximum(count[fault], 1e-3)
 
 
 def _row_medians(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
