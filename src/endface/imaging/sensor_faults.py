@@ -61,8 +61,8 @@ def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) 
 def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
     """Level, in place, specks in `residual` (H, W) that are sharper than any lens could draw them.
 
-    Dead and hot pixels, also where the camera has interpolated them over 2 x 2. Where nearly all specks of one
-    sign are such, the small ones among the rest are clusters of them and go too, with the ringing round them.
+    Dead and hot pixels, also where the camera has interpolated them over 2 x 2. Where nearly all specks of
+    one sign are such, the small ones among the rest are clusters of them and go too, with their ringing.
 
     Examples
     --------
