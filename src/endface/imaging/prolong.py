@@ -116,7 +116,7 @@ def path_spread(
     if not len(places):
         return 1.0
     length = _LENGTHS_PX[1]
-    sums = np.empty((_DIRECTIONS, len(places)))
+    sums = np.empty((_DIRECTIONS, len(places)), np.float32)
     for k, angle in enumerate(np.arange(_DIRECTIONS) * (np.pi / _DIRECTIONS)):
         along = np.full_like(places, [math.cos(angle), math.sin(angle)])
         begin = places - np.float32(0.5 * length) * along

@@ -97,7 +97,7 @@ def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -
             # weak ones prove little: twice the limit tells
             clear = same & (np.abs(centre) > 2 * limit)
             n_clear = levelled[sign] + np.count_nonzero(clear)
-            levelled[sign] += np.count_nonzero(fault & clear)
+            levelled[sign] += int(np.count_nonzero(fault & clear))
             if levelled[sign] > max(_MANY, 0.5 * n_clear):
                 fault |= same & (sharpness < _SHARPEST_OF_MANY)
             if levelled[sign] > max(_MANY, _NEARLY_ALL * n_clear):
