@@ -11,7 +11,7 @@ from scipy.ndimage import maximum_filter1d
 
 from endface.annotation import Zones
 from endface.imaging.background import PolarGrid, concentric_background, polar_grid, smooth_background
-from endface.imaging.noise import middle_pixels, robust_sigma, silent_blocks
+from endface.imaging.noise import middle_lattice, middle_pixels, robust_sigma, silent_blocks
 from endface.imaging.sensor_faults import remove_dead_pixels, remove_sensor_lines
 
 _BORDER_DEPTH_PX = 16
@@ -88,9 +88,8 @@ class Residual:
         self, values: NDArray[np.float32], factor: int
     ) -> tuple[NDArray[np.float32], float, tuple[_Box, _Box, float] | None]:
         zones = middle_pixels(self.noisy, factor)
-        step = 3 if factor == 1 else 1
-        some = values[::step, ::step][zones[::step, ::step] == _SURFACE]
-        level = max(robust_sigma(some), self.least)
+        thin = middle_lattice(values.shape, 3 if factor == 1 else 1)
+        level = max(robust_sigma(values[thin][zones[thin] == _SURFACE]), self.least)
         sigma = np.full(values.shape, level, np.float32)
         _raise_borders(values, sigma, zones, _BORDER_DEPTH_PX // factor)
         if self.grid is None or self.outside is None:

@@ -9,8 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-# medians of more values than this are taken of an even sample of them
+# medians and quantiles of more values than these are taken of an even sample of them
 _SAMPLE = 20_000
+_TAIL_SAMPLE = 100_000
+# a median says where to clip, the mean of what is clipped there says the rest: it uses all values, and does
+# not jump where a codec left many zeros (one step of Huber's estimate of scale); of a normal law it is 0.6857
+_CLIP = 1.2
+_CLIPPED_MEAN = 0.68568
 # a quantile of fewer blocks than this says little
 _BLOCKS = 25
 # noise of the sensor on top of a skewed texture makes its bulk more even than its tails: by this factor
@@ -20,7 +25,11 @@ _FEW_SILENT = 0.02
 
 
 def robust_sigma(values: NDArray[np.float32]) -> float:
-    """Return the standard deviation of the normal core of `values`, 1.4826 x MAD about zero.
+    """Return the standard deviation of the normal core of zero-mean `values`, whatever else is among them.
+
+    References
+    ----------
+    P. J. Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35 (1964) 73.
 
     Examples
     --------
@@ -32,10 +41,11 @@ def robust_sigma(values: NDArray[np.float32]) -> float:
     """
     if values.size == 0:
         return 0.0
-    flat = values.reshape(-1) if values.flags.c_contiguous else values.ravel()
+    flat = np.abs(values.reshape(-1) if values.flags.c_contiguous else values.ravel())
     # an odd step does not keep in phase with interlaced lines or blocks of a codec
-    some = np.abs(flat[:: values.size // _SAMPLE | 1])
-    return 1.4826 * float(np.partition(some, some.size // 2)[some.size // 2])
+    some = flat[:: values.size // _SAMPLE | 1]
+    start = 1.4826 * float(np.partition(some, some.size // 2)[some.size // 2])
+    return float(np.minimum(flat, np.float32(_CLIP * start)).mean(dtype=np.float64)) / _CLIPPED_MEAN
 
 
 def local_sigma(
@@ -79,27 +89,31 @@ def block_sigma(
 ) -> NDArray[np.float32]:
     """Return the standard deviation of zero-mean noise of every block of `block_px` squared, (rows, cols).
 
-    Blocks with less than a quarter of their pixels in `mask` take the level of all. Medians over 3 x 3 blocks
-    make the map steady.
+    The grid of blocks lies in the middle of the image. Blocks with less than a quarter of their pixels in
+    `mask` take the level of all. Medians over 3 x 3 blocks make the map steady.
     """
-    step = max(1, block_px // 11)
-    height, width = values.shape
-    rows, cols = -(-height // block_px), -(-width // block_px)
-    side = -(-block_px // step)
-    # the same offsets in every block, so that blocks line up after thinning
-    thin_rows = (np.arange(rows)[:, None] * block_px + np.arange(side) * step).ravel()
-    thin_cols = (np.arange(cols)[:, None] * block_px + np.arange(side) * step).ravel()
-    inside = np.ix_(thin_rows[thin_rows < height], thin_cols[thin_cols < width])
-    thin = np.full((thin_rows.size, thin_cols.size), np.inf, np.float32)
-    some = np.abs(values[inside])
-    some[~mask[inside]] = np.inf
-    thin[: some.shape[0], : some.shape[1]] = some
-    blocks = thin.reshape(rows, side, cols, side).swapaxes(1, 2).reshape(rows, cols, -1)
-    blocks.sort(axis=-1)
-    count = np.count_nonzero(np.isfinite(blocks), axis=-1)
-    middle = np.take_along_axis(blocks, np.maximum(count // 2, 0)[..., None], axis=-1)[..., 0]
-    live = some[np.isfinite(some)]
-    level = np.where(count >= blocks.shape[-1] // 4, 1.4826 * middle, robust_sigma(live))
+    rows, cols, top, left = _grid(values.shape, block_px)
+    size = np.zeros((rows * block_px, cols * block_px), np.float32)
+    live = np.zeros(size.shape, bool)
+    inside = np.s_[top : top + values.shape[0], left : left + values.shape[1]]
+    np.abs(values, out=size[inside])
+    live[inside] = mask
+    blocks, alive = (part.reshape(rows, block_px, cols, block_px) for part in (size, live))
+    # some pixels of each block, the same offsets in all
+    thin = np.s_[:, (step := max(1, block_px // 11)) // 2 :: step, :, step // 2 :: step]
+    some = np.where(alive[thin], blocks[thin], np.float32(np.inf)).swapaxes(1, 2).reshape(rows, cols, -1)
+    some.sort(axis=-1)
+    count = np.count_nonzero(np.isfinite(some), axis=-1)
+    middle = np.take_along_axis(some, np.minimum(count // 2, some.shape[-1] - 1)[..., None], axis=-1)[..., 0]
+    overall = robust_sigma(some[np.isfinite(some)])
+    known = count >= some.shape[-1] // 4
+    start = median_filter(np.where(known, 1.4826 * middle, overall).astype(np.float32), 3, mode="nearest")
+    clipped = np.minimum(blocks, np.float32(_CLIP) * start[:, None, :, None])
+    clipped *= alive
+    total, count = (
+        np.einsum("ijkl->ik", part) for part in (clipped, alive.view(np.uint8).astype(np.float32))
+    )
+    level = np.where(known, total / (_CLIPPED_MEAN * np.maximum(count, 1)), overall)
     return np.asarray(median_filter(level.astype(np.float32), 3, mode="nearest"))
 
 
@@ -107,9 +121,15 @@ def enlarge_blocks(
     levels: NDArray[np.float32], shape: tuple[int, ...], *, block_px: int
 ) -> NDArray[np.float32]:
     """Bring one value per block to the pixels of an image of `shape`, linear between block centres."""
-    size = (levels.shape[1] * block_px, levels.shape[0] * block_px)
-    large = cv2.resize(levels, size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(large[: shape[0], : shape[1]])
+    rows, cols, top, left = _grid(shape, block_px)
+    large = cv2.resize(levels, (cols * block_px, rows * block_px), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large[top : top + shape[0], left : left + shape[1]])
+
+
+def _grid(shape: tuple[int, ...], block_px: int) -> tuple[int, int, int, int]:
+    """Return rows and columns of the blocks that cover an image, and how far they reach beyond its corner."""
+    rows, cols = -(-shape[0] // block_px), -(-shape[1] // block_px)
+    return rows, cols, (rows * block_px - shape[0]) // 2, (cols * block_px - shape[1]) // 2
 
 
 def standardize(
@@ -189,11 +209,9 @@ def fit_tail(scores: NDArray[np.float32], *, max_slope: float = 0.2) -> Tail:
     """
     if scores.size < 1000:
         return Tail(1.0, 0.0)
-    some = scores.reshape(-1)[:: scores.size // _SAMPLE | 1]
-    some = np.sort(some)
-    far_low, near_low, near_high, far_high = some[
-        (np.array([0.003, 0.05, 0.95, 0.997]) * some.size).astype(int)
-    ]
+    some = scores.reshape(-1)[:: scores.size // _TAIL_SAMPLE | 1]
+    ranks = (np.array([0.003, 0.05, 0.95, 0.997]) * some.size).astype(int)
+    far_low, near_low, near_high, far_high = np.partition(some, ranks)[ranks]
     ratio = min(-near_low, near_high) / 1.645
     far = min(-far_low, far_high) / 2.748
     # the curve bends upward a little further out: lean to the safe side
@@ -289,6 +307,19 @@ def near_strong(scores: NDArray[np.float32], *, limit: float = 6.0, reach_px: in
     """Mark the surroundings of what is certainly no noise, so that noise can be measured on the rest."""
     strong = (np.abs(scores) > limit).astype(np.uint8)
     return cv2.dilate(strong, np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)).astype(bool)
+
+
+def middle_lattice(shape: tuple[int, ...], step: int) -> tuple[slice, slice]:
+    """Return the slices of every `step`-th row and column, an odd number, that mirror onto themselves.
+
+    Examples
+    --------
+    >>> rows, cols = middle_lattice((9, 10), 3)
+    >>> np.arange(9)[rows].tolist(), np.arange(10)[cols].tolist()
+    ([1, 4, 7], [0, 3, 6, 9])
+    """
+    rows, cols = (slice((size - 1) * (step + 1) // 2 % step, None, step) for size in shape[:2])
+    return rows, cols
 
 
 def middle_pixels(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:

@@ -18,6 +18,7 @@ from endface.imaging.noise import (
     block_sigma,
     enlarge_blocks,
     fit_tail,
+    middle_lattice,
     middle_pixels,
     near_strong,
     noise_skew,
@@ -104,20 +105,26 @@ def _scores(
     least: float,
 ) -> tuple[NDArray[np.float32], list[tuple[Tail, Tail]]]:
     """Scores in units of the threshold of each zone, with the tails of the zones' noise."""
-    # noise is a matter of blocks and zones: an even sample of the pixels tells all about it; an odd step does
-    # not keep in phase with the blocks of a codec or interlaced lines
+    # noise is a matter of blocks and zones: an even sample of the pixels tells nearly all about it; an odd
+    # step does not keep in phase with the blocks of a codec or interlaced lines
     zones, noisy = parts
     step = 3 if factor <= 2 else 1
-    some, kind = smooth[::step, ::step] / sigma[::step, ::step], noisy[::step, ::step]
+    thin = middle_lattice(smooth.shape, step)
+    scores = smooth / sigma
+    some, kind = scores[thin], noisy[thin]
     live = kind > 0
     block_px = 11 if factor != 2 else 8
     level = block_sigma(some, live, block_px=block_px) + np.float32(1e-6)
     reach_px = max(1, round(_APART_PX / (step * factor)))
-    for _ in range(2):
-        # a crowded image raises the median itself: measure again on what is left
-        normal = some / enlarge_blocks(level, some.shape, block_px=block_px)
-        quiet = live & ~near_strong(normal, limit=4.5, reach_px=reach_px)
-        level = block_sigma(some, quiet, block_px=block_px) + np.float32(1e-6)
+    # a crowded image raises the median itself: measure again on what is left
+    normal = some / enlarge_blocks(level, some.shape, block_px=block_px)
+    quiet = live & ~near_strong(normal, limit=4.5, reach_px=reach_px)
+    level = block_sigma(some, quiet, block_px=block_px) + np.float32(1e-6)
+    # and on every pixel, so that the level is no matter of which were looked at
+    normal = scores / enlarge_blocks(level, scores.shape, block_px=block_px * step)
+    apart = (noisy > 0) & ~near_strong(normal, limit=4.5, reach_px=reach_px * step)
+    level = block_sigma(scores, apart, block_px=block_px * step) + np.float32(1e-6)
+    quiet = apart[thin]
     # quieter places are mostly overexposed or compressed away
     typical = robust_sigma(some[quiet])
     lowest = max(0.85 * typical, least / float(np.median(sigma[::8, ::8]))) + 1e-6
@@ -134,7 +141,6 @@ def _scores(
             normal[inside] = _normal(tails[zone], some[inside])
         # what the tail explains is noise after all
         quiet = live & ~near_strong(normal, limit=4.5, reach_px=reach_px)
-    scores = smooth / sigma
     scores *= enlarge_blocks(1 / level, scores.shape, block_px=block_px * step)
     dark, bright = np.zeros(256, np.float32), np.zeros(256, np.float32)
     for zone, (below, above) in enumerate(tails[1:], start=1):
