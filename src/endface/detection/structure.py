@@ -139,7 +139,7 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
         parts = _zones_of_like_noise(
             grid, radius, zones.core is not None, zones.cladding.radius_px, zones.shape
         )
-    mask &= ~_saturated(gray, background)
+    mask &= ~_saturated(gray, background, least)
     parts *= mask
     residual = gray - background
     residual *= mask
@@ -188,12 +188,13 @@ def _step_height(blocks: NDArray[np.float32]) -> float:
     return float(np.quantile(steps, 0.25)) if steps.size else 0.0
 
 
-def _saturated(gray: NDArray[np.float32], background: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _saturated(gray: NDArray[np.float32], background: NDArray[np.float32], least: float) -> NDArray[np.bool_]:
     """Mark overexposed ground, most often a lit core: it shows neither noise nor defects."""
     low, white, _, _ = cv2.minMaxLoc(gray)
     if np.count_nonzero(gray >= white) < 0.001 * gray.size:
         return np.zeros(gray.shape, bool)
-    limit = white - 0.01 * (white - low)
+    # half a gray level below white, every other pixel is white
+    limit = white - max(0.01 * (white - low), least)
     return np.asarray(np.minimum(gray, background) >= limit)
 
 

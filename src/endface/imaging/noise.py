@@ -93,6 +93,8 @@ def block_sigma(
     `mask` take the level of all. Medians over 3 x 3 blocks make the map steady.
     """
     rows, cols, top, left = _grid(values.shape, block_px)
+    if not rows or not cols:
+        return np.zeros((rows, cols), np.float32)
     size = np.zeros((rows * block_px, cols * block_px), np.float32)
     live = np.zeros(size.shape, bool)
     inside = np.s_[top : top + values.shape[0], left : left + values.shape[1]]

@@ -27,6 +27,10 @@ from endface.imaging.noise import (
 
 # Noise is measured this far from what is certainly no noise: out of its halo.
 _APART_PX = 12
+# Larger pictures are sampled.
+_SAMPLE = 200_000
+# Side of a block that has a noise of its own, by the size of a pixel.
+_BLOCKS_PX = {1: 33, 2: 24}
 # Noise changes little from place to place; what is louder than the rest by more is full of defects.
 _LOUDEST = 2.5
 
@@ -108,12 +112,12 @@ def _scores(
     # noise is a matter of blocks and zones: an even sample of the pixels tells nearly all about it; an odd
     # step does not keep in phase with the blocks of a codec or interlaced lines
     zones, noisy = parts
-    step = 3 if factor <= 2 else 1
+    step = 3 if smooth.size > _SAMPLE else 1
     thin = middle_lattice(smooth.shape, step)
     scores = smooth / sigma
     some, kind = scores[thin], noisy[thin]
     live = kind > 0
-    block_px = 11 if factor != 2 else 8
+    block_px = _BLOCKS_PX.get(factor, 12) // step
     level = block_sigma(some, live, block_px=block_px) + np.float32(1e-6)
     reach_px = max(1, round(_APART_PX / (step * factor)))
     # a crowded image raises the median itself: measure again on what is left
