@@ -27,6 +27,8 @@ from endface.imaging.noise import (
 
 # Noise is measured this far from what is certainly no noise: out of its halo.
 _APART_PX = 12
+# What exceeds so many standard deviations is hardly noise; of a ninth of the pixels the same share as of all.
+_STRONG, _STRONG_IN_SAMPLE = 5.0, 4.5
 # Larger pictures are sampled.
 _SAMPLE = 200_000
 # Side of a block that has a noise of its own, by the size of a pixel.
@@ -122,11 +124,12 @@ def _scores(
     reach_px = max(1, round(_APART_PX / (step * factor)))
     # a crowded image raises the median itself: measure again on what is left
     normal = some / enlarge_blocks(level, some.shape, block_px=block_px)
-    quiet = live & ~near_strong(normal, limit=4.5, reach_px=reach_px)
+    strong = _STRONG if step == 1 else _STRONG_IN_SAMPLE
+    quiet = live & ~near_strong(normal, limit=strong, reach_px=reach_px)
     level = block_sigma(some, quiet, block_px=block_px) + np.float32(1e-6)
     # and on every pixel, so that the level is no matter of which were looked at
     normal = scores / enlarge_blocks(level, scores.shape, block_px=block_px * step)
-    apart = (noisy > 0) & ~near_strong(normal, limit=4.5, reach_px=reach_px * step)
+    apart = (noisy > 0) & ~near_strong(normal, limit=_STRONG, reach_px=reach_px * step)
     level = block_sigma(scores, apart, block_px=block_px * step) + np.float32(1e-6)
     quiet = apart[thin]
     # quieter places are mostly overexposed or compressed away
@@ -144,7 +147,7 @@ def _scores(
             tails[zone] = lighter, lighter.bent(skew[zone])
             normal[inside] = _normal(tails[zone], some[inside])
         # what the tail explains is noise after all
-        quiet = live & ~near_strong(normal, limit=4.5, reach_px=reach_px)
+        quiet = live & ~near_strong(normal, limit=strong, reach_px=reach_px)
     scores *= enlarge_blocks(1 / level, scores.shape, block_px=block_px * step)
     dark, bright = np.zeros(256, np.float32), np.zeros(256, np.float32)
     for zone, (below, above) in enumerate(tails[1:], start=1):
