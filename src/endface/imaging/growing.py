@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from endface.imaging.noise import enlarge_blocks
+
 # Outline of a spot: this share of its own peak. For a disc of any size blurred by the optics the half-height
 # contour keeps the true diameter; a little lower follows what people draw.
 _OUTLINE_SHARE = 0.45
@@ -80,8 +82,11 @@ class Spots:
         room = np.zeros(len(seeds), np.float32)
         parent = np.concatenate([self.parent, room.astype(np.int32)])
         score, peak = np.concatenate([self.score, room]), np.concatenate([self.peak, room])
+        values = smooth
+        if factor > 1:
+            values = np.ascontiguousarray(enlarge_blocks(smooth, self.shape, block_px=factor))
         count = _grow(
-            smooth,
+            values,
             scores,
             factor,
             fine,
@@ -92,6 +97,8 @@ class Spots:
             self.tried,
             (self.owner, self.skirt, self.distance, self.seen),
             (parent, score, peak),
+            # room for every pixel: what is not used costs nothing
+            np.empty(self.owner.size, np.int64),
         )
         self.tried += len(seeds)
         self.parent, self.score, self.peak = parent[:count], score[:count], peak[:count]
@@ -110,17 +117,15 @@ class Spots:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, spots):  # type: ignore[no-untyped-def]
+def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, spots, stack):  # type: ignore[no-untyped-def]
     owner, skirt, distance, seen = maps
     parent, score, peak = spots
     height, width = owner.shape
     first_try, first = tried, n
-    # room for every pixel: what is not used costs nothing
-    stack = np.empty(height * width, np.int64)
     for k in range(len(seeds)):
         y, x = seeds[k] // width, seeds[k] % width
-        sign = 1.0 if _at(values, factor, y, x) > 0 else -1.0
-        y, x, top = _summit(values, factor, sign, y, x, height, width)
+        sign = 1.0 if values[y, x] > 0 else -1.0
+        y, x, top = _summit(values, sign, y, x, height, width)
         if seen[y, x] > first_try or top <= 0:
             continue
         if owner[y, x] and sign * peak[owner[y, x]] < 0:
@@ -169,35 +174,25 @@ def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, 
                         if rival < first
                         else top > _OUTLINE_SHARE * abs(peak[rival])
                     ):
-                        i_root, n_root = _root(parent, rival), _root(parent, n)
-                        parent[max(i_root, n_root)] = min(i_root, n_root)
+                        a, b = int(rival), n
+                        while parent[a] != a:
+                            a = parent[a]
+                        while parent[b] != b:
+                            b = parent[b]
+                        parent[max(a, b)] = min(a, b)
         _mark_skirt(stack, size, n, max(reach, _HALO_PX), owner, skirt, distance, peak)
         n += 1
     return n
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _at(values, factor, y, x):  # type: ignore[no-untyped-def]
-    """Value at a pixel of the full image, interpolated between means of `factor` x `factor` pixels."""
-    if factor == 1:
-        return values[y, x]
-    v = min(max((y + 0.5) / factor - 0.5, 0.0), values.shape[0] - 1.0)
-    u = min(max((x + 0.5) / factor - 0.5, 0.0), values.shape[1] - 1.0)
-    row, col = min(int(v), max(values.shape[0] - 2, 0)), min(int(u), max(values.shape[1] - 2, 0))
-    below, right = min(row + 1, values.shape[0] - 1), min(col + 1, values.shape[1] - 1)
-    v, u = v - row, u - col
-    top = (1 - u) * values[row, col] + u * values[row, right]
-    return (1 - v) * top + v * ((1 - u) * values[below, col] + u * values[below, right])
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _summit(values, factor, sign, y, x, height, width):  # type: ignore[no-untyped-def]
-    best = sign * _at(values, factor, y, x)
+def _summit(values, sign, y, x, height, width):  # type: ignore[no-untyped-def]
+    best = sign * values[y, x]
     while True:
         by, bx = y, x
         for v in range(max(0, y - 1), min(height, y + 2)):
             for u in range(max(0, x - 1), min(width, x + 2)):
-                value = sign * _at(values, factor, v, u)
+                value = sign * values[v, u]
                 if value > best:
                     best, by, bx = value, v, u
         if by == y and bx == x:
@@ -222,7 +217,7 @@ def _flood(  # type: ignore[no-untyped-def]
                     continue
                 if sign * scores[v // factor, u // factor] < _OUTLINE_SCORE:
                     continue
-                if sign * _at(values, factor, v, u) < floor:
+                if sign * values[v, u] < floor:
                     continue
                 seen[v, u] = mark
                 stack[size] = v * width + u
@@ -250,13 +245,6 @@ def _mark_skirt(stack, size, n, reach, owner, skirt, distance, peak):  # type: i
                     stack[end] = v * width + u
                     end += 1
         first, last = last, end
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _root(parent, i):  # type: ignore[no-untyped-def]
-    while parent[i] != i:
-        i = parent[i]
-    return i
 
 
 def _renumber(owner: NDArray[np.int32], number: NDArray[np.int32], count: int) -> NDArray[np.int32]:
