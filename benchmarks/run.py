@@ -45,8 +45,9 @@ def main() -> None:
         result: dict[str, Any] = {"machine": machine(), "versions": versions(), "images": _described(faces)}
         run([*ENDFACE, "run", faces, "-o", root / "reference", "--jobs", "1"])  # compiles what is not cached
         result["start"] = _start(root, faces, given.rounds, cold=not given.no_cold)
-        result["whole"] = _whole(root, faces, given.rounds)
         env = dict.fromkeys(ONE_THREAD, "1")
+        result["whole"] = _whole(root, faces, given.rounds)
+        result["ceiling"] = _ceiling(root, faces, given.rounds, env)
         parts = run([PYTHON, HERE / "stage_times.py", faces, "-o", root / "stages"], env=env)
         result["stages"] = _rounded(json.loads(parts.output.splitlines()[-1]))
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -107,6 +108,15 @@ def _whole(root: Path, faces: Path, rounds: int) -> dict[str, Any]:
     }
     result["ratios"] = _ratios(found)
     return result
+
+
+def _ceiling(root: Path, faces: Path, rounds: int, env: dict[str, str]) -> dict[str, Any]:
+    """Measure what two processes give at all, beside which the ratio of two workers is to be seen."""
+    rows = []
+    for number in range(rounds):
+        command = [PYTHON, HERE / "ceiling.py", faces, "-o", root / f"ceiling{number}"]
+        rows.append(json.loads(run(command, env=env).output.splitlines()[-1]))
+    return {name: spread([row[name] for row in rows], 2) for name in rows[0] if name != "n"}
 
 
 def _rivals() -> list[tuple[str, Any, dict[str, str]]]:

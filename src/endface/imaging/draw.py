@@ -268,7 +268,8 @@ def _draw_ellipse(
         return
     n_dashes = max(4, int(around / (16 * width)))
     edges = np.linspace(0, n_points, 2 * n_dashes + 1).astype(int)
-    pieces = [fixed[np.arange(a, b + 1) % n_points] for a, b in itertools.pairwise(edges)]
+    closed = np.concatenate([fixed, fixed[:1]])
+    pieces = [closed[a : b + 1] for a, b in itertools.pairwise(edges)]
     if gap_rgb is not None:
         cv2.polylines(canvas, pieces[1::2], False, gap_rgb, width, cv2.LINE_AA, _SUBPIXEL_BITS)
     cv2.polylines(canvas, pieces[::2], False, rgb, width, cv2.LINE_AA, _SUBPIXEL_BITS)
