@@ -144,7 +144,7 @@ def driver_cost(root: Path, faces: Path) -> float:
             os.link(path, more / str(number) / path.name)
     summary = pipeline.run(more, root / "judged", jobs=available_cores())
     # the stage 'batch' has these within
-    nested = summary.seconds["optics"] + summary.seconds["settle"]
+    nested = summary.seconds.get("optics", 0.0) + summary.seconds["settle"]
     alone = sum(spent for name, spent in summary.seconds.items() if name not in DISTRIBUTED) - nested
     return round(1e3 * alone / summary.n_images, 3)
 

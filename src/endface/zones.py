@@ -315,8 +315,7 @@ def zone_geometry(zones: Zones) -> ZoneGeometry:
     The offset and the concentricity error are given only where the core was measured, never for a nominal
     one.
     """
-    counts = np.bincount(zones.anatomy.ravel(), minlength=len(AnatomyZone))
-    area_px = {zone.name.lower(): int(counts[zone]) for zone in AnatomyZone}
+    area_px = {zone.name.lower(): int(np.count_nonzero(zones.anatomy == zone)) for zone in AnatomyZone}
     pitch_y, pitch_x = zones.calibration.spacing_um
     area_um2 = {name: n * pitch_x * pitch_y for name, n in area_px.items()} if zones.calibration.known else {}
     geometry = ZoneGeometry(area_px=area_px, area_um2=area_um2)
