@@ -133,3 +133,10 @@ def test_a_film_does_not_hide_behind_its_own_fringes():
     evidence = find(noise(shape=fringes.shape) + fringes)
     assert (evidence.labels[away < 110] > 0).mean() > 0.5
     assert (evidence.labels[away > 130] > 0).mean() < 0.01
+
+
+@pytest.mark.parametrize(("contrast", "n_spots"), [(12, 1), (40, 2)])
+def test_the_echo_of_a_spot_is_weak_and_decays(contrast, n_spots):
+    # analogue video rings: a bright shadow to the right of everything dark
+    image = noise() + discs((100, 90, 7, -80), (113, 90, 6, contrast))
+    assert len(find(image).scores) - 1 == n_spots

@@ -20,7 +20,9 @@ _OUTLINE_SHARE = 0.45
 _OUTLINE_SCORE = 0.3
 # How far the halo of optics and camera sharpening reaches, and how strong it can be beside the spot itself:
 # slanting light gives dark pits and dust a bright side as strong as they are, the reverse is rare.
+# Beyond its reach it decays with the square of the distance.
 _HALO_PX = 7
+_FAR_HALO_PX = 14
 _HALO_SHARE = 0.4
 _BRIGHT_SIDE = 0.8
 
@@ -136,8 +138,10 @@ def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, 
                 # a bump on the flank of a stronger spot of this size
                 if other >= first and distance[y, x] <= reach:
                     continue
-            elif top < (_BRIGHT_SIDE if sign > 0 else _HALO_SHARE) * abs(peak[other]):
-                continue
+            else:
+                decay = min(1.0, _HALO_PX / distance[y, x]) ** 2
+                if top < decay * (_BRIGHT_SIDE if sign > 0 else _HALO_SHARE) * abs(peak[other]):
+                    continue
         tried += 1
         # flood from the summit down to the outline
         size = _flood(values, scores, factor, sign, top, y, x, tried, seen, owner, peak, stack)
@@ -180,7 +184,7 @@ def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, 
                         while parent[b] != b:
                             b = parent[b]
                         parent[max(a, b)] = min(a, b)
-        _mark_skirt(stack, size, n, max(reach, _HALO_PX), owner, skirt, distance, peak)
+        _mark_skirt(stack, size, n, max(reach, _FAR_HALO_PX), owner, skirt, distance, peak)
         n += 1
     return n
 
@@ -239,7 +243,7 @@ def _mark_skirt(stack, size, n, reach, owner, skirt, distance, peak):  # type: i
                     if owner[v, u] or skirt[v, u] == n or (step % 2 and v != y and u != x):
                         continue
                     other = skirt[v, u]
-                    if other and abs(peak[other]) >= abs(peak[n]):
+                    if other and (step > _HALO_PX or abs(peak[other]) >= abs(peak[n])):
                         continue
                     skirt[v, u], distance[v, u] = n, step
                     stack[end] = v * width + u
