@@ -45,7 +45,8 @@ def robust_sigma(values: NDArray[np.float32]) -> float:
     # an odd step does not keep in phase with interlaced lines or blocks of a codec
     some = flat[:: values.size // _SAMPLE | 1]
     start = 1.4826 * float(np.partition(some, some.size // 2)[some.size // 2])
-    return float(np.minimum(flat, np.float32(_CLIP * start)).mean(dtype=np.float64)) / _CLIPPED_MEAN
+    np.minimum(flat, np.float32(_CLIP * start), out=flat)
+    return float(cv2.sumElems(flat)[0]) / (flat.size * _CLIPPED_MEAN)
 
 
 def local_sigma(
@@ -110,11 +111,13 @@ def block_sigma(
     overall = robust_sigma(some[np.isfinite(some)])
     known = count >= some.shape[-1] // 4
     start = median_filter(np.where(known, 1.4826 * middle, overall).astype(np.float32), 3, mode="nearest")
-    clipped = np.minimum(blocks, np.float32(_CLIP) * start[:, None, :, None])
-    clipped *= alive
-    total, count = (
-        np.einsum("ijkl->ik", part) for part in (clipped, alive.view(np.uint8).astype(np.float32))
+    # whole rows of pixels at a time, as blocks are narrow
+    strips, weights = (
+        part.reshape(rows, block_px, cols * block_px) for part in (size, live.astype(np.float32))
     )
+    np.minimum(strips, np.repeat(np.float32(_CLIP) * start, block_px, axis=1)[:, None], out=strips)
+    strips *= weights
+    total, count = (part.sum(axis=1).reshape(rows, cols, block_px).sum(axis=2) for part in (strips, weights))
     level = np.where(known, total / (_CLIPPED_MEAN * np.maximum(count, 1)), overall)
     return np.asarray(median_filter(level.astype(np.float32), 3, mode="nearest"))
 
