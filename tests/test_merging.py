@@ -124,11 +124,13 @@ def test_a_field_takes_in_what_lies_within_it():
     assert across in fields
 
 
-def test_guests_go_to_the_host_they_lie_on_most():
+def test_guests_join_their_hosts_and_are_shared_out_among_several():
     hosts = [disc(100, 100, 10), disc(130, 100, 10)]
-    guest, stranger = stroke((105, 100), (124, 100)), disc(300, 300, 4)
-    joined, left = join_onto(hosts, [guest, stranger], SHAPE, reach_px=1)
+    guest, across, stranger = stroke((90, 95), (90, 120)), stroke((105, 100), (126, 100)), disc(300, 300, 4)
+    joined, left = join_onto(hosts, [guest, across, stranger], SHAPE, reach_px=1)
     assert left == [stranger]
-    assert joined[1] is hosts[1]
-    assert joined[0].area_px > hosts[0].area_px
+    assert covered(guest, joined[0]) == 1
+    # what was seen apart stays apart
+    assert max(one.x_px + one.mask.shape[1] for one in joined[:1]) <= 112
+    assert joined[1].x_px >= 119
     assert set(np.unique(owners(hosts, SHAPE, reach_px=1))) == {0, 1, 2}

@@ -14,7 +14,7 @@ from endface.detection.joining import unite
 _FEWEST = 4
 # expected number of fields among finds that lie anywhere by chance
 _EPSILON = 1e-2
-_RIM_PX = 2.0
+_RIM_PX = 4.0
 # share of a find that lies within a field it belongs to
 _WITHIN = 0.8
 
@@ -83,7 +83,7 @@ def _groups(members: list[Defect], shape: tuple[int, int]) -> list[list[int]]:
             continue
         own = np.sort(radius[joined])[1:]
         around = math.e * n * math.pi * gap * (gap + 2.0 * (own + own.mean())) / (shape[0] * shape[1])
-        nodes.append((math.log(n) + float(np.log(np.minimum(around, 1.0)).sum()), joined))
+        nodes.append((math.log(n) + float(np.log(np.clip(around, 1e-12, 1.0)).sum()), joined))
     chosen: list[list[int]] = []
     used: set[int] = set()
     for surprise, joined in sorted(nodes, key=lambda node: -len(node[1])):

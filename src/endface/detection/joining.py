@@ -48,16 +48,19 @@ def join_onto(
 ) -> tuple[list[Defect], list[Defect]]:
     """Make one defect of each host and the guests within its reach; also return the guests that have none.
 
-    A guest goes to the host it lies on most.
+    Of a guest that lies on several hosts each gets what lies within its reach, and the rest is dropped: what
+    was seen apart stays apart.
     """
     owner = owners(hosts, shape, reach_px=reach_px)
     together = [[host] for host in hosts]
     left = []
     for guest in guests:
-        under = owner[guest.box][guest.mask]
-        if under.any():
-            together[int(np.bincount(under)[1:].argmax())].append(guest)
-        else:
+        on = np.where(guest.mask, owner[guest.box], 0)
+        numbers = np.unique(on[on > 0]).tolist()
+        for number in numbers:
+            part = guest if len(numbers) == 1 else trim(replace(guest, mask=on == number))
+            together[number - 1].append(part)
+        if not numbers:
             left.append(guest)
     return [unite(parts) for parts in together], left
 

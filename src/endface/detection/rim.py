@@ -33,6 +33,7 @@ _ALIAS_PX = 0.12
 _LEAST_STEP_PX = 0.5
 # as with other spots, an outline is a share of the spot's own peak
 _OUTLINE_SHARE = 0.45
+_PASS_SHARE = 0.7
 _REACH_PX = 48
 
 
@@ -141,6 +142,7 @@ def _spots(sizes: list[_Size], n_rows: int) -> list[tuple[NDArray[np.bool_], int
             dark = (size.smooth[:, around] <= level) & (size.scores[:, around] > 0)
             _, labels = cv2.connectedComponents(dark.astype(np.uint8), connectivity=4)
             body = labels == labels[rows[i], _REACH_PX]
+            body = _own_side(body, size.smooth[:, around], peak[:, around], rows[i])
             fresh = body & ~owner[:, around]
             # what smaller sizes explain is not found again
             if np.count_nonzero(fresh) < 0.5 * np.count_nonzero(body):
@@ -152,6 +154,29 @@ def _spots(sizes: list[_Size], n_rows: int) -> list[tuple[NDArray[np.bool_], int
             column = int(around[x])
             found.append((fresh[y : y + height, x : x + width], y, column, score))
     return found
+
+
+def _own_side(
+    body: NDArray[np.bool_], smooth: NDArray[np.float32], peaks: NDArray[np.bool_], row: int
+) -> NDArray[np.bool_]:
+    """Cut from the outline of a peak, in the middle column, what belongs to others: chips in a row may touch.
+
+    Two peaks belong to two chips where the rim between them recovers to `_PASS_SHARE` of the lesser one; the
+    cut is where it recovers most.
+    """
+    middle = body.shape[1] // 2
+    depth = np.where(body, -smooth, 0.0).max(axis=0)
+    own = float(-smooth[row, middle])
+    for step in (-1, 1):
+        others = np.flatnonzero((peaks & body).any(axis=0))
+        others = others[(others - middle) * step > 0][::step]
+        for other in others.tolist():
+            between = np.arange(middle, other + step, step)
+            lowest = between[depth[between].argmin()]
+            if depth[lowest] < _PASS_SHARE * min(own, float(depth[other])):
+                body = body & ((np.arange(body.shape[1]) - lowest) * step < 0)
+                break
+    return body
 
 
 def _notches(image: NDArray[np.generic], zones: Zones, cladding: Ellipse, epsilon: float) -> list[Defect]:
