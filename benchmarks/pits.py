@@ -2,8 +2,8 @@
 
     python benchmarks/pits.py [-n FACES] [--seed SEED] [--pitch UM_PER_PX]
 
-Each face is rendered by the preset `clinic` with the given pitch and a dozen pits of 0.4 to 6 um, strewn over fibre
-and ferrule and apart from each other. A pit that takes a given share of the light has a signal-to-noise ratio
+Each face is rendered by the preset `clinic` with the given pitch and a dozen pits of 0.4 to 6 um, strewn over
+the picture and apart from each other. A pit that takes a given share of the light has a signal-to-noise ratio
 that follows from its size, the microscope and the noise. It is found when 30 % of it is covered.
 """
 
