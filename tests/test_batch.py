@@ -16,6 +16,7 @@ from endface.batch.brief import Brief
 from endface.batch.pitch import pitch_doubts
 from endface.config import load_settings
 from endface.faces import chart_from, chart_of, likely_pairs, same_face
+from endface.imaging.facechart import Waves, waves_of
 from endface.imaging.fixed_pattern import PatternSum, coincidence_scores, find_fixed_marks
 from endface.report.optics import write_optics
 from endface.zones import segment_zones
@@ -143,8 +144,8 @@ def test_a_size_that_is_not_sold_is_doubted_but_not_believed() -> None:
 # ── the same face ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def chart(image: np.ndarray) -> np.ndarray:
-    return chart_from(chart_of(image, segment_zones(image)))
+def chart(image: np.ndarray) -> Waves:
+    return waves_of(chart_from(chart_of(image, segment_zones(image))))
 
 
 def test_a_turned_face_is_known_again_and_another_is_not() -> None:

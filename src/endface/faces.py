@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.annotation import Zones
-from endface.imaging.facechart import face_chart, likely_turns
+from endface.imaging.facechart import Waves, face_chart, likely_turns
 
 N_RADII, N_COLUMNS = 48, 512
 STEP = 127 / 4.0  # codes per standard deviation: charts are cut at 4
@@ -47,15 +47,16 @@ def chart_from(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray((codes.astype(np.float32) - 128) / np.float32(STEP))
 
 
-def same_face(first: NDArray[np.float32], second: NDArray[np.float32], *, min_surety: float) -> bool:
-    """Whether two charts show one face, at any turn.
+def same_face(first: Waves, second: Waves, *, min_surety: float) -> bool:
+    """Whether two charts, as waves, show one face, at any turn.
 
     Examples
     --------
     >>> chart = np.random.default_rng(0).normal(size=(48, 512)).astype(np.float32)
-    >>> same_face(chart, np.roll(chart, 100, axis=1), min_surety=7)
+    >>> from endface.imaging.facechart import waves_of
+    >>> same_face(waves_of(chart), waves_of(np.roll(chart, 100, axis=1)), min_surety=7)
     True
-    >>> same_face(chart, chart[::-1], min_surety=7)
+    >>> same_face(waves_of(chart), waves_of(chart[::-1]), min_surety=7)
     False
     """
     best = likely_turns(first, second, n=1)[0]
@@ -64,7 +65,7 @@ def same_face(first: NDArray[np.float32], second: NDArray[np.float32], *, min_su
     return best.surety >= min_surety
 
 
-def describe(chart: NDArray[np.float32]) -> NDArray[np.float32]:
+def describe(waves: Waves) -> NDArray[np.float32]:
     """Describe a chart by what no turn changes: the strength of the waves along its rings.
 
     Returns
@@ -74,12 +75,14 @@ def describe(chart: NDArray[np.float32]) -> NDArray[np.float32]:
     Examples
     --------
     >>> chart = np.random.default_rng(0).normal(size=(48, 512)).astype(np.float32)
-    >>> bool(np.allclose(describe(chart), describe(np.roll(chart, 77, axis=1)), atol=1e-3))
+    >>> from endface.imaging.facechart import waves_of
+    >>> turned = np.roll(chart, 77, axis=1)
+    >>> bool(np.allclose(describe(waves_of(chart)), describe(waves_of(turned)), atol=1e-3))
     True
     """
-    waves = np.abs(np.fft.rfft(chart, axis=1))[:, 1 : 4 * _WAVES + 1]
-    power = np.square(waves).reshape(_BANDS, -1, _WAVES, 4).sum(axis=(1, 3))
-    return np.asarray(np.log1p(power / chart.shape[1]).ravel(), np.float32)
+    strength = np.abs(waves.spectrum)[:, 1 : 4 * _WAVES + 1]
+    power = np.square(strength).reshape(_BANDS, -1, _WAVES, 4).sum(axis=(1, 3))
+    return np.asarray(np.log1p(power / waves.n_angles).ravel(), np.float32)
 
 
 def likely_pairs(described: Callable[[int], NDArray[np.float32]], n: int) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from endface.imaging.ellipse import Ellipse
-from endface.imaging.facechart import face_chart, likely_turns, turn_matrix
+from endface.imaging.facechart import face_chart, likely_turns, turn_matrix, waves_of
 from endface.imaging.jitter import KINDS, Frame, Jitter, apply_jitter, draw_jitter, jitter_matrix, noise_level
 
 SHAPE = (90, 120)
@@ -101,6 +101,6 @@ def test_the_turn_of_a_face_under_pixels_that_are_not_square_is_found(turn_deg):
     matrix = turn_matrix(rim, other, turn_deg)
     turned = cv2.warpAffine(texture, matrix, (210, 210), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     charts = [face_chart(image, ring, outer=1.3) for image, ring in ((texture, rim), (turned, other))]
-    best = likely_turns(*charts)[0]
+    best = likely_turns(*map(waves_of, charts))[0]
     assert best.turn_deg == pytest.approx(turn_deg, abs=0.3)
     assert best.surety > 10

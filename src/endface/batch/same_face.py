@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
-import numpy as np
-from numpy.typing import NDArray
-
 from endface.batch.brief import Brief
 from endface.faces import N_COLUMNS, chart_from, describe, likely_pairs, same_face
 from endface.imaging.acontrario import score_threshold
+from endface.imaging.facechart import Waves, waves_of
 from endface.store import RunFolder, read_png
 
 EPSILON = 1e-3
@@ -21,12 +19,9 @@ EPSILON = 1e-3
 def group_faces(folder: RunFolder, records: Sequence[Brief]) -> list[int]:
     """Return the number of the face each image shows, from 1; 0 where no other image shows it."""
 
-    @lru_cache(maxsize=512)
-    def codes(place: int) -> NDArray[np.uint8]:
-        return read_png(folder.chart(records[place].image_id))
-
-    def chart(place: int) -> NDArray[np.float32]:
-        return chart_from(codes(place))
+    @lru_cache(maxsize=256)
+    def waves(place: int) -> Waves:
+        return waves_of(chart_from(read_png(folder.chart(records[place].image_id))))
 
     owner = _Sets(len(records))
     first: dict[str, int] = {}
@@ -34,13 +29,13 @@ def group_faces(folder: RunFolder, records: Sequence[Brief]) -> list[int]:
         owner.join(first.setdefault(record.digest, place), place)
     places = [place for place in first.values() if records[place].found]
     if len(places) > 1:
-        pairs = likely_pairs(lambda k: describe(chart(places[k])), len(places))
+        pairs = likely_pairs(lambda k: describe(waves(places[k])), len(places))
         # partners were chosen from all for being alike, so all pairs count as tested
         n_tests = 0.5 * len(places) * (len(places) - 1) * N_COLUMNS
         threshold = score_threshold(n_tests=n_tests, epsilon=EPSILON)
         for a, b in pairs:
             one, other = places[a], places[b]
-            if not owner.joined(one, other) and same_face(chart(one), chart(other), min_surety=threshold):
+            if not owner.joined(one, other) and same_face(waves(one), waves(other), min_surety=threshold):
                 owner.join(one, other)
     return owner.numbers()
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from endface.evaluation.copies import FaceLook, SizeRow, cladding_um, size_rows
 from endface.evaluation.follow import Followed, follow
-from endface.imaging.facechart import Turn, likely_turns, turn_matrix
+from endface.imaging.facechart import Turn, likely_turns, turn_matrix, waves_of
 
 SURE_TURN = 6.0
 """Below this surety, and without paired defects, a picture counts as not registered."""
@@ -76,7 +76,7 @@ def register(first: FaceLook, second: FaceLook) -> tuple[Turn | None, Followed |
         return None, None
     reach_px = max(_REACH_UM / (second.look.pitch_um or 1.0), 2.0)
     tried = []
-    for turn in likely_turns(first.chart, second.chart):
+    for turn in likely_turns(waves_of(first.chart), waves_of(second.chart)):
         pairs = follow(first.look, second.look, turn_matrix(old, new, turn.turn_deg), reach_px=reach_px)
         tried.append((int(np.count_nonzero(pairs.partner >= 0)), turn.surety, turn, pairs))
     n_paired, surety, turn, pairs = max(tried, key=lambda item: item[:2])

@@ -84,26 +84,49 @@ def face_chart(
     return chart
 
 
-def likely_turns(first: NDArray[np.float32], second: NDArray[np.float32], *, n: int = 8) -> tuple[Turn, ...]:
+@dataclass(frozen=True, eq=False, slots=True)
+class Waves:
+    """A chart as waves along its rings, ready to be compared at every turn with many others.
+
+    Attributes
+    ----------
+    spectrum : (R, A // 2 + 1) complex ndarray
+    energy : float
+        Sum of the squares of the chart.
+    n_angles : int
+        A.
+    """
+
+    spectrum: NDArray[np.complexfloating[Any, Any]]
+    energy: float
+    n_angles: int
+
+
+def waves_of(chart: NDArray[np.float32]) -> Waves:
+    """Return a chart (R, A) as waves."""
+    return Waves(np.fft.rfft(chart, axis=1), float(np.square(chart).sum()), chart.shape[1])
+
+
+def likely_turns(first: Waves, second: Waves, *, n: int = 8) -> tuple[Turn, ...]:
     """Return the turns at which two charts agree best, the best first.
 
     Parameters
     ----------
-    first, second : (R, A) float32 ndarray
-        From `face_chart`, of one size.
+    first, second : Waves
+        Of charts of one size.
     n : int
         At most so many, at least 2 degrees apart.
 
     Examples
     --------
     >>> chart = np.random.default_rng(0).normal(size=(8, N_ANGLES)).astype(np.float32)
-    >>> found = likely_turns(chart, np.roll(chart, 256, axis=1))[0]
+    >>> found = likely_turns(waves_of(chart), waves_of(np.roll(chart, 256, axis=1)))[0]
     >>> round(found.turn_deg, 3), round(found.correlation, 3), found.surety > 20
     (90.0, 1.0, True)
     """
-    spectra = np.conj(np.fft.rfft(first, axis=1)) * np.fft.rfft(second, axis=1)
-    scale = math.sqrt(float(np.square(first).sum()) * float(np.square(second).sum())) or 1.0
-    match = np.fft.irfft(spectra.sum(axis=0), n=first.shape[1]) / scale
+    spectra = np.conj(first.spectrum) * second.spectrum
+    scale = math.sqrt(first.energy * second.energy) or 1.0
+    match = np.fft.irfft(spectra.sum(axis=0), n=first.n_angles) / scale
     middle = float(np.median(match))
     spread = 1.4826 * float(np.median(np.abs(match - middle)))
     rest = match.copy()
