@@ -57,3 +57,11 @@ def test_chips_are_found_one_by_one_however_many(angles):
     assert np.mean(covered) > 0.9
     assert len(found) >= 0.9 * len(angles)
     assert all(cv2.dilate(truth.astype(np.uint8), np.ones((7, 7)))[d.box][d.mask].any() for d in found)
+
+
+def test_chips_that_touch_are_cut_apart():
+    angles = np.arange(0.2, 1.4, 0.055)
+    apart_px = 0.055 * RADIUS
+    found = found_near_rim(face(angles, depth_px=5)[0])
+    assert len(found) >= 0.7 * len(angles)
+    assert max(np.hypot(*one.mask.shape) for one in found) < 3 * apart_px

@@ -161,8 +161,8 @@ def _pieces(defect: Defect) -> list[Defect]:
 
 def _link(findings: list[Defect]) -> list[Defect]:
     """Make one defect of the pieces of an interrupted scratch, of one polarity."""
-    linked = [d for d in findings if not _may_be_slender(d)]
-    slender = [d for d in findings if _may_be_slender(d)]
+    linked = [d for d in findings if not _may_be_piece(d)]
+    slender = [d for d in findings if _may_be_piece(d)]
     for polarity in (-1, 0, 1):
         members = [d for d in slender if d.polarity == polarity]
         groups = link_pieces([describe_piece(d.mask, x_px=d.x_px, y_px=d.y_px) for d in members]).tolist()
@@ -173,10 +173,8 @@ def _link(findings: list[Defect]) -> list[Defect]:
     return linked
 
 
-def _may_be_slender(defect: Defect) -> bool:
+def _may_be_piece(defect: Defect) -> bool:
     # chips in a row follow the rim, they are no scratch
     if "rim" in defect.detector:
         return False
-    # an ellipse three times as long as wide fills a quarter of the square of its length, a disc 0.39 of it
-    height, width = defect.mask.shape
-    return bool(height**2 + width**2 >= 64 and defect.area_px < 0.33 * (height**2 + width**2))
+    return bool(max(defect.mask.shape) >= 6)

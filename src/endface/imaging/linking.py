@@ -9,6 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+_STUBBY = 1.5  # length over width from which a piece has a direction
+_SHORTEST_PX = 8
 
 
 @dataclass(frozen=True)
@@ -71,14 +77,17 @@ def describe_piece(mask: NDArray[np.bool_], *, x_px: int = 0, y_px: int = 0) -> 
 def link_pieces(
     pieces: list[Piece],
     *,
-    max_gap_px: float = 25.0,
+    max_gap_px: float = 60.0,
+    max_aside_px: float = 6.5,
     max_angle_deg: float = 15.0,
     min_slenderness: float = 3.0,
 ) -> NDArray[np.int64]:
     """Group pieces that continue each other.
 
     Two slender pieces are linked where an end of one looks at an end of the other: both point along the gap
-    within `max_angle_deg`, and the gap is at most `max_gap_px` and at most the longer piece.
+    within `max_angle_deg`, and past the other's end by at most `max_aside_px`. The gap is at most
+    `max_gap_px` and the longer piece; where a piece is shorter than `min_slenderness` times its width, as
+    between the bars of a broad scratch, also at most that width.
 
     Returns
     -------
@@ -94,39 +103,29 @@ def link_pieces(
     >>> link_pieces([left, right, far]).tolist()
     [0, 0, 1]
     """
-    parent = np.arange(len(pieces))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = int(parent[i])
-        return i
-
-    slender = [
-        i for i, p in enumerate(pieces) if p.length_px >= min_slenderness * p.width_px and p.length_px >= 8
-    ]
-    cosine = np.cos(np.deg2rad(max_angle_deg))
-    for a, i in enumerate(slender):
-        for j in slender[a + 1 :]:
-            if _continue_each_other(pieces[i], pieces[j], max_gap_px, float(cosine)):
-                parent[root(j)] = root(i)
-    roots = [root(i) for i in range(len(pieces))]
-    order = {r: n for n, r in enumerate(dict.fromkeys(roots))}
-    return np.array([order[r] for r in roots], np.int64)
-
-
-def _continue_each_other(first: Piece, second: Piece, max_gap_px: float, cosine: float) -> bool:
-    reach = min(max_gap_px, max(first.length_px, second.length_px))
-    for p in range(2):
-        for q in range(2):
-            gap = second.ends[q] - first.ends[p]
-            distance = float(np.hypot(*gap))
-            if distance > reach or max(first.width_px, second.width_px) > 4 * min(
-                first.width_px, second.width_px
-            ):
-                continue
-            # ends that overlap by a few pixels have no gap to look along: compare directions only
-            along = gap / distance if distance > 4 else first.outward[p]
-            if first.outward[p] @ along > cosine and second.outward[q] @ -along > cosine:
-                return True
-    return False
+    n = len(pieces)
+    length = np.array([piece.length_px for piece in pieces])
+    width = np.array([piece.width_px for piece in pieces])
+    able = np.flatnonzero((length >= _STUBBY * width) & (length >= _SHORTEST_PX)) if n else np.empty(0, int)
+    if able.size < 2:
+        return np.arange(n)
+    ends = np.concatenate([pieces[k].ends for k in able])
+    outward = np.concatenate([pieces[k].outward for k in able])
+    # number of two ends near each other, two ends per piece
+    here, there = cKDTree(ends).query_pairs(max_gap_px, output_type="ndarray").T
+    first, second = able[here // 2], able[there // 2]
+    gap = ends[there] - ends[here]
+    distance = np.hypot(gap[:, 0], gap[:, 1])
+    reach = np.maximum(length[first], length[second])
+    stubby = np.minimum(length[first] / width[first], length[second] / width[second]) < min_slenderness
+    reach[stubby] = np.minimum(reach, np.minimum(width[first], width[second]))[stubby]
+    alike = np.maximum(width[first], width[second]) <= 4 * np.minimum(width[first], width[second])
+    # ends that overlap by a few pixels have no gap to look along: compare directions only
+    along = np.where((distance > 4)[:, None], gap / np.maximum(distance, 1.0)[:, None], outward[here])
+    cosine = np.cos(np.minimum(np.deg2rad(max_angle_deg), max_aside_px / np.maximum(distance, 1.0)))
+    facing = ((outward[here] * along).sum(axis=1) > cosine) & (-(outward[there] * along).sum(axis=1) > cosine)
+    linked = (first != second) & (distance <= reach) & alike & facing
+    graph = coo_matrix((np.ones(linked.sum()), (first[linked], second[linked])), shape=(n, n))
+    labels = connected_components(graph, directed=False)[1]
+    order = {label: number for number, label in enumerate(dict.fromkeys(labels.tolist()))}
+    return np.array([order[label] for label in labels.tolist()], np.int64)

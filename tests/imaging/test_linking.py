@@ -1,0 +1,47 @@
+"""Linking: pieces that continue each other, and pieces that only lie near each other."""
+
+import cv2
+import numpy as np
+import pytest
+
+from endface.imaging.linking import describe_piece, link_pieces
+
+
+def bar(x, y, *, length, width, degrees=0.0):
+    canvas = np.zeros((200, 300), np.uint8)
+    box = cv2.boxPoints(((float(x), float(y)), (length - 1, width - 1), degrees))
+    cv2.fillConvexPoly(canvas, np.round(box).astype(np.int32), 1)
+    return describe_piece(canvas > 0)
+
+
+def groups(*pieces):
+    return link_pieces(list(pieces)).tolist()
+
+
+@pytest.mark.parametrize("gap", [5, 20, 35])
+def test_pieces_of_one_line_are_linked_over_a_gap_no_longer_than_the_longer(gap):
+    line = [bar(60, 100, length=40, width=4), bar(60 + 40 + gap, 100, length=40, width=4)]
+    assert groups(*line) == [0, 0]
+    assert groups(line[0], bar(60 + 60 + 2 * gap, 100, length=20, width=4)) == [0, int(2 * gap + 10 > 40)]
+
+
+def test_the_wider_the_gap_the_straighter():
+    first = bar(60, 100, length=60, width=4)
+    assert groups(first, bar(115, 102, length=30, width=4)) == [0, 0]
+    assert groups(first, bar(150, 118, length=40, width=4, degrees=14)) == [0, 1]
+
+
+def test_bars_of_a_broad_scratch_are_linked_where_the_gap_is_no_wider_than_they():
+    bars = [bar(60, 100, length=24, width=12), bar(94, 100, length=28, width=12)]
+    assert groups(*bars) == [0, 0]
+    assert groups(bars[0], bar(116, 100, length=28, width=12)) == [0, 1]
+
+
+def test_what_lies_side_by_side_or_is_round_is_not_linked():
+    assert groups(bar(60, 100, length=40, width=4), bar(62, 110, length=40, width=4)) == [0, 1]
+    assert groups(bar(60, 100, length=12, width=12), bar(74, 100, length=12, width=12)) == [0, 1]
+
+
+def test_nothing_and_one_piece():
+    assert groups() == []
+    assert groups(bar(60, 100, length=40, width=4)) == [0]
