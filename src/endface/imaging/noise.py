@@ -215,8 +215,9 @@ def fit_tail(scores: NDArray[np.float32], *, max_slope: float = 0.2) -> Tail:
     if scores.size < 1000:
         return Tail(1.0, 0.0)
     some = scores.reshape(-1)[:: scores.size // _TAIL_SAMPLE | 1]
+    # sorting all is several times as fast as selecting four: it is done in vectors
     ranks = (np.array([0.003, 0.05, 0.95, 0.997]) * some.size).astype(int)
-    far_low, near_low, near_high, far_high = np.partition(some, ranks)[ranks]
+    far_low, near_low, near_high, far_high = np.sort(some)[ranks]
     ratio = min(-near_low, near_high) / 1.645
     far = min(-far_low, far_high) / 2.748
     # the curve bends upward a little further out: lean to the safe side
