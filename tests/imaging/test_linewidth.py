@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from endface.imaging.linewidth import photometric_width, seen_share, unblurred_width
+from endface.imaging.linewidth import (
+    labels_across,
+    photometric_width,
+    profiles_across,
+    seen_share,
+    unblurred_width,
+)
 
 
 def groove(
@@ -74,3 +80,32 @@ def test_a_step_of_the_ground_and_a_gap_do_not_end_a_line() -> None:
 
 def test_noise_leaves_the_path_alone() -> None:
     assert seen_share(blurred(groove(2.5, depth=2.0), 1.0, 6.0), path(20, 140), reach=9) == 1.0
+
+
+def test_what_shows_something_else_does_not_count() -> None:
+    image = np.full((60, 160), 120.0)
+    image[28:31] -= 40
+    alone = photometric_width(blurred(image, 1.0), PATH, reach=15).mean
+    neighbour = image.copy()
+    neighbour[38:44] -= 60
+    neighbour[:, :50] += 60 * (np.arange(60) > 20)[:, None]  # and an edge beside a third of the line
+    labels = np.zeros(image.shape, np.uint8)
+    labels[36:46], labels[:, :52] = 1, 1
+    usable = labels_across(labels, PATH, reach=15) == 0
+    shown = blurred(neighbour, 1.0)
+    assert usable.shape == profiles_across(shown, PATH, reach=15).shape
+    assert abs(photometric_width(shown, PATH, reach=15, usable=usable).mean - alone) < 0.2
+    assert abs(photometric_width(shown, PATH, reach=15).mean - alone) > 0.4
+
+
+def test_where_nothing_can_be_used_everything_is() -> None:
+    image = np.full((60, 160), 120.0)
+    image[28:31] -= 40
+    shown = blurred(image, 1.0)
+    nothing = np.zeros(profiles_across(shown, PATH, reach=15).shape, bool)
+    assert photometric_width(shown, PATH, reach=15, usable=nothing) == photometric_width(
+        shown, PATH, reach=15
+    )
+
+
+PATH = np.stack([np.full(140, 29.0), np.arange(10.0, 150.0)], axis=1)

@@ -138,3 +138,12 @@ def test_widths_of_faint_lines_are_right_on_average_and_know_how_uncertain_they_
     assert np.median(widths) == pytest.approx(clear.mean, abs=0.4)
     spread = 1.4826 * np.median(np.abs(widths - np.median(widths)))
     assert 0.5 < spread / np.median([seen.sd for seen in faint]) < 2.0
+
+
+def test_an_end_that_turns_off_makes_a_line_less_wavy_than_waves_do() -> None:
+    x = np.arange(120)
+    hooked, wavy = np.zeros((60, 130), bool), np.zeros((60, 130), bool)
+    for drop in range(3):
+        hooked[20 + np.clip(x - 110, 0, None) + drop, x + 5] = True
+        wavy[np.round(20 + 4 * np.sin(x / 8)).astype(int) + drop, x + 5] = True
+    assert trace(hooked).waviness < 0.5 * trace(wavy).waviness

@@ -54,7 +54,7 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
     Column("orientation_deg", "float", "deg", "major axis, 0 along x, counter-clockwise, in [0, 180)"),
     Column("straightness", "float", "", "distance of the ends over the length: 1 straight, 0 closed"),
     Column("tortuosity", "float", "rad", "sum of the absolute turning angles along the centre line"),
-    Column("waviness", "float", "", "rms distance of the centre line from a parabola, over its extent"),
+    Column("waviness", "float", "", "distance of the centre line from a parabola (as rms), over its extent"),
     Column(
         "contrast",
         "float",

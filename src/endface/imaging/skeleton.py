@@ -206,8 +206,7 @@ def _deletable_table() -> NDArray[np.bool_]:
 
 
 _DELETABLE = _deletable_table()
-_FITS = 5
-_ABS_TO_RMS = 1.2533
+_FITS, _ABS_TO_RMS = 5, 1.2533  # rounds of weighing; of a normal law
 _WAITING = 2  # marks pixels that are looked at
 
 
@@ -376,7 +375,7 @@ def _widest(path: _Paths, patches: Patches, spacing: tuple[float, float]) -> Flo
 
 
 def _waviness(path: _Paths, spacing: tuple[float, float]) -> Floats:
-    """Return the rms distance of each path from its best parabola, over the path's extent."""
+    """Return the distance of each path from a parabola, as rms over its extent; an end may turn off."""
     owner, n = path.owner, path.counts
     points = path.points * np.array(spacing)
     y, x = (part - (path.total(part) / n)[owner] for part in points.T)
