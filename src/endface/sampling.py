@@ -28,6 +28,7 @@ class Sample:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept = pl.DataFrame()
+        self._room = limit
         self._counts: Counter[str] = Counter()
 
     def add(self, table: pl.DataFrame) -> None:
@@ -40,7 +41,11 @@ class Sample:
             pl.Series("_stratum", kinds, pl.String), pl.Series("_rank", ranks, pl.UInt32)
         )
         joined = part if self._kept.is_empty() else pl.concat([self._kept, part])
-        self._kept = joined if joined.height <= self._limit else self._smallest(joined, self._limit)
+        self._kept = joined
+        if joined.height > self._room:
+            self._kept = self._smallest(joined, self._limit)
+            # sorting takes its time: not every time a few are too many
+            self._room = self._kept.height + self._limit // 4
 
     def table(self) -> pl.DataFrame:
         """Return the sample, ordered by image and instance."""
