@@ -142,7 +142,7 @@ def perfect(item: BenchImage) -> Outcome:
     (truth,) = item.scene.defects
     scores = np.zeros(SHAPE, np.float32)
     scores[truth.box][truth.body] = 10
-    return Outcome(scores, lambda level: table_finds(scores, level))
+    return Outcome(lambda: scores, lambda level: table_finds(scores, level))
 
 
 def table_finds(scores: np.ndarray, level: float):
@@ -151,7 +151,7 @@ def table_finds(scores: np.ndarray, level: float):
 
 def test_a_perfect_method_gets_full_marks_and_a_blind_one_none() -> None:
     item = bench_image(scratch_truth())
-    blind = Outcome(np.zeros(SHAPE, np.float32), lambda level: ())
+    blind = Outcome(lambda: np.zeros(SHAPE, np.float32), lambda level: ())
     rows = measure_methods(
         data_set(item),
         [
@@ -242,3 +242,16 @@ def test_real_sets_pair_every_label_with_its_image(real_data: Path) -> None:
     assert item.image.shape == item.scene.shape == (512, 512)
     assert not item.zones.found
     assert next(faces.images()).zones.found
+
+
+def test_the_default_ranks_finds_first_and_what_is_almost_one_before_noise():
+    image = np.random.default_rng(3).normal(100, 2, (160, 200)).astype(np.float32)
+    image[40:42, 30:170] -= 12
+    image[120:122, 30:170] -= 2
+    outcome = next(m for m in bench_methods() if m.name == "default").run(image, plain_zones(image))
+    scores = outcome.line_scores()
+    clear, faint = np.median(scores[40, 40:160]), np.median(scores[120, 40:160])
+    noise = np.median(scores[70:100, 40:160])
+    assert len(outcome.finds(1.0)) >= 1
+    assert clear > 3 * faint
+    assert faint > 1.3 * noise

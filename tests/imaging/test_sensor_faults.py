@@ -36,6 +36,13 @@ def test_a_scratch_along_part_of_a_column_stays():
     assert image[20:110, 100].mean() == pytest.approx(before, abs=0.2)
 
 
+def test_a_scratch_along_most_of_a_row_stays():
+    image = noise()
+    image[100, 45:] -= 8
+    remove_sensor_lines(image, ALL)
+    assert image[100, 45:].mean() < -7
+
+
 @pytest.mark.parametrize("shares", [(1, 0, 0, 0), (0.5, 0.5, 0, 0), (0.4, 0.3, 0.2, 0.1)])
 def test_a_point_sharper_than_optics_goes(shares):
     image = noise()

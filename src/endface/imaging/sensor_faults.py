@@ -18,6 +18,7 @@ _SHARPEST = 0.15
 # Where most of the specks of one sign are that sharp, they are the sensor's, and weak ones are known by less.
 _SHARPEST_OF_MANY = 0.45
 _MANY = 12
+_PARTS = 4  # of a line of the sensor that must all show it
 # Where nearly all are, so are those few whose neighbours are at fault too and hide how sharp they are.
 _NEARLY_ALL = 0.9
 _WIDEST_PX = 9
@@ -28,7 +29,7 @@ _RINGING = 0.15
 def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
     """Subtract, in place, what runs along whole rows or columns of zero-mean `residual` (H, W).
 
-    A line counts as far as both its halves agree that it is there: a scratch along a row ends somewhere.
+    A line counts where all its quarters show it, about as strong: a scratch along a row ends somewhere.
 
     Examples
     --------
@@ -45,14 +46,17 @@ def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) 
         step = max(1, image.shape[0] // 192)
         some = np.array(image[::step].T, order="C")
         some[~live[::step].T] = np.nan
-        half = some.shape[1] // 2
-        first, n_first = _row_medians(some[:, :half])
-        second, n_second = _row_medians(some[:, half:])
-        shared = np.where(first * second > 0, np.sign(first) * np.minimum(abs(first), abs(second)), 0)
-        count = np.minimum(n_first, n_second)
+        level, n = _row_medians(some)
         # the median of n values scatters by 1.25 standard deviations over the root of n
-        spread = 1.25 * robust_sigma(residual[::3, ::3][mask[::3, ::3]]) / np.sqrt(np.maximum(count, 1))
-        shared[(np.abs(shared) < 3.5 * spread) | (count < 24)] = 0
+        spread = 1.25 * robust_sigma(residual[::3, ::3][mask[::3, ::3]])
+        parts = [_row_medians(part) for part in np.array_split(some, _PARTS, axis=1)]
+        agree = []
+        for m, k in parts:
+            doubt = 1.75 * spread / np.sqrt(np.maximum(k, 1))
+            agree.append(np.sign(level) * m > np.maximum(doubt, 0.5 * np.abs(level) - doubt))
+        least = np.min([k for _, k in parts], axis=0)
+        sure = np.all(agree, axis=0) & (np.abs(level) > 3.5 * spread / np.sqrt(np.maximum(n, 1)))
+        shared = np.where(sure & (least >= 12), level, 0)
         if shared.any():
             columns = np.flatnonzero(shared)
             image[:, columns] -= shared[columns].astype(np.float32) * live[:, columns]

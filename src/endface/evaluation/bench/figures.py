@@ -84,7 +84,7 @@ class Tally:
 
     def add(self, item: BenchImage, outcome: Outcome, places: Places, *, ms: float) -> None:
         """Count one image."""
-        nearby = cv2.dilate(outcome.line_scores, np.ones((2 * _REACH_PX + 1,) * 2, np.uint8))
+        nearby = cv2.dilate(outcome.line_scores(), np.ones((2 * _REACH_PX + 1,) * 2, np.uint8))
         self.true_hist += np.histogram(nearby[tuple(places.line.T)], _EDGES)[0]
         self.clean_hist += np.histogram(nearby[places.clean], _EDGES)[0]
         groups = np.array([2 * (not d.is_line) + (d.certainty == "faint") for d in item.scene.defects], int)

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from endface.annotation import Defect, Zones
+from endface.annotation import Defect, Zones, instance_map
 from endface.detection import detect_defects
 from endface.detection.mei2018 import GAMMA, LINE_SIGMAS, components, score_maps, threshold_scores
+from endface.detection.structure import remove_structure
 from endface.evaluation.bench.filters import (
     even_gabor,
     frangi_lines,
@@ -20,12 +22,14 @@ from endface.evaluation.bench.filters import (
     multiscale_lines,
 )
 from endface.imaging.do2mr import shrink_zones
+from endface.imaging.lines import line_evidence
 
 FloatMap = NDArray[np.float32]
 
 DEFAULT = "default"
 #: rims of the fibre answer to every line filter: this close to another zone nothing is counted for or against
 RIM_PX = 12
+_HELD_BACK, _FOUND = 12.0, 3.0
 _STEPS = 1.4 ** np.arange(12)
 
 
@@ -33,7 +37,7 @@ _STEPS = 1.4 ** np.arange(12)
 class Outcome:
     """What a method says of one image: (H, W) float32 line scores, and its finds at a level of strictness."""
 
-    line_scores: FloatMap
+    line_scores: Callable[[], FloatMap]
     finds: Callable[[float], tuple[Defect, ...]]
 
 
@@ -105,7 +109,7 @@ def robust_zone_scores(values: FloatMap, zones: NDArray[np.uint8]) -> FloatMap:
 def _published(image: NDArray[np.generic], zones: Zones, *, literal: bool) -> Outcome:
     scores = score_maps(image, zones, literal=literal)
     return Outcome(
-        scores.line,
+        lambda: scores.line,
         lambda level: threshold_scores(scores, gamma=GAMMA * level, line_sigmas=LINE_SIGMAS * level),
     )
 
@@ -118,14 +122,25 @@ def _filtered(
     if not zones.valid.all():
         gray = np.where(zones.valid, gray, np.median(gray[zones.valid]) if zones.valid.any() else 0)
     scores = robust_zone_scores(line_filter(gray.astype(np.float32)), inspected)
-    return Outcome(scores, lambda level: components(scores > level, scores, detector="line"))
+    return Outcome(lambda: scores, lambda level: components(scores > level, scores, detector="line"))
 
 
 def _default(image: NDArray[np.generic], zones: Zones) -> Outcome:
     found = detect_defects(image, zones)
-    scores = np.zeros(zones.shape, np.float32)
-    for defect in found:
-        # at least a little above nothing, whatever the significance
-        box = scores[defect.box]
-        box[defect.mask] = np.maximum(box[defect.mask], max(defect.score, 0.01))
-    return Outcome(scores, lambda _level: found)
+    return Outcome(lambda: _ranking(image, zones, found), lambda _level: found)
+
+
+def _ranking(image: NDArray[np.generic], zones: Zones, found: tuple[Defect, ...]) -> FloatMap:
+    """Return the evidence of a line at each pixel that `detect_lines` starts from; what was found counts more.
+
+    Finds know nothing of pixels that are almost one. Strong spots are held back less than for finding, so that
+    what is clear ranks above what is not.
+    """
+    residual = remove_structure(image, zones)
+    sigma, quiet = residual.noise(residual.gray)
+    scores = np.clip(residual.gray / sigma, -_HELD_BACK, _HELD_BACK) * quiet
+    evidence = line_evidence(cv2.GaussianBlur(scores, (0, 0), 0.8), zones=residual.noisy)
+    ranking = np.maximum(evidence.dark, evidence.bright)
+    inside = instance_map(found, zones.shape) > 0
+    ranking[inside] *= _FOUND
+    return ranking
