@@ -131,10 +131,10 @@ def _default(image: NDArray[np.generic], zones: Zones) -> Outcome:
 
 
 def _ranking(image: NDArray[np.generic], zones: Zones, found: tuple[Defect, ...]) -> FloatMap:
-    """Return the evidence of a line at each pixel that `detect_lines` starts from; what was found counts more.
+    """Return the line evidence at each pixel that `detect_lines` starts from; what was found counts more.
 
-    Finds know nothing of pixels that are almost one. Strong spots are held back less than for finding, so that
-    what is clear ranks above what is not.
+    Finds know nothing of pixels that are almost one. Strong spots are held back less than for finding, so
+    that what is clear ranks above what is not.
     """
     residual = remove_structure(image, zones)
     sigma, quiet = residual.noise(residual.gray)
