@@ -45,6 +45,20 @@ BOOK = np.array(
 )
 
 
+def test_a_dirty_face_turned_by_a_quarter_shows_the_same():
+    rng = np.random.default_rng(5)
+    places = zip(rng.uniform(0, 360, 40), rng.uniform(10, 115, 40), rng.uniform(2, 9, 40), strict=True)
+    image = face(spots=tuple(places))
+    first, second = look_at(image, 255.0, PLAIN), look_at(np.ascontiguousarray(np.rot90(image)), 255.0, PLAIN)
+    matrix = jitter_matrix(Jitter("quarter", quarters=1), frame_of(first, 255.0), image.shape)
+    pairs = follow(first, second, matrix)
+    assert len(first.defects) > 20
+    assert np.count_nonzero(pairs.lost) + np.count_nonzero(pairs.new) <= 2
+    known = pairs.partner >= 0
+    sizes = first.table["diameter_um"].to_numpy()[known]
+    assert np.median(np.abs(second.table["diameter_um"].to_numpy()[pairs.partner[known]] / sizes - 1)) < 0.01
+
+
 def test_the_gauge_of_the_book():
     found = crossed_gauge(np.transpose(BOOK, (2, 0, 1)))
     assert found is not None

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from endface.imaging.noise import Tail, fit_tail, local_sigma, near_strong, robust_sigma, standardize
+from endface.imaging.noise import (
+    Tail,
+    block_sigma,
+    enlarge_blocks,
+    fit_tail,
+    local_sigma,
+    middle_lattice,
+    near_strong,
+    robust_sigma,
+    standardize,
+)
 
 
 def white(shape, sigma=1.0, seed=0):
@@ -32,6 +42,31 @@ def test_a_fifth_of_defects_hardly_moves_sigma():
     values[:4000] = 500
     assert robust_sigma(values) == pytest.approx(2, rel=0.4)
     assert np.std(values) > 100
+
+
+def test_sigma_is_as_steady_as_its_number_of_values_allows():
+    found = [robust_sigma(white(2000, seed=seed)) for seed in range(200)]
+    assert np.mean(found) == pytest.approx(1, abs=0.01)
+    # a median: 1.17 / root n
+    assert np.std(found) * np.sqrt(2000) < 1.1
+
+
+@given(size=st.integers(3, 200), step=st.sampled_from([1, 3, 5]))
+def test_the_lattice_mirrors_onto_itself(size, step):
+    places = np.arange(size)[middle_lattice((size, 1), step)[0]]
+    assert places.size == 0 or places[0] == size - 1 - places[-1]
+
+
+@pytest.mark.parametrize("turned", [np.rot90, np.flipud, np.fliplr, lambda part: np.rot90(part, 2)])
+def test_maps_of_noise_turn_with_the_image(turned):
+    values, mask = white((97, 163)), white((97, 163), seed=1) > -1.5
+    levels, other = (block_sigma(v, m, block_px=33) for v, m in ((values, mask), map(turned, (values, mask))))
+    np.testing.assert_allclose(other, turned(levels), rtol=1e-4)
+    large, also = (
+        enlarge_blocks(part, shape, block_px=33)
+        for part, shape in ((levels, values.shape), (other, turned(values).shape))
+    )
+    np.testing.assert_allclose(also, turned(large), rtol=1e-4)
 
 
 def test_local_sigma_follows_a_ramp_and_forgets_defects():

@@ -74,6 +74,7 @@ class CopyRow:
     n_paired: int
     n_lost: int
     n_new: int
+    fail_chance: float | None
     largest_um: float | None
     cladding_um: float | None
     centre_px: float | None
@@ -153,6 +154,7 @@ def _original(image_id: str, look: Look) -> CopyRow:
         n_paired=len(look.defects),
         n_lost=0,
         n_new=0,
+        fail_chance=look.fail_chance,
         largest_um=look.largest_um,
         cladding_um=cladding_um(look, look.pitch_um),
         centre_px=None if look.zones.cladding is None else 0.0,
@@ -189,6 +191,7 @@ def _copy(
         n_paired=int(np.count_nonzero(pairs.partner >= 0)),
         n_lost=int(np.count_nonzero(pairs.lost)),
         n_new=int(np.count_nonzero(pairs.new)),
+        fail_chance=second.fail_chance,
         largest_um=second.largest_um,
         cladding_um=cladding_um(second, first.pitch_um),
         centre_px=centre,

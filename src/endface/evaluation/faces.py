@@ -39,6 +39,7 @@ class FaceRow:
     n_paired: int | None
     n_lost: int | None
     n_new: int | None
+    fail_chance: float | None
     largest_um: float | None
     cladding_um: float | None
 
@@ -96,6 +97,7 @@ def _row(item: FaceLook, turn: Turn | None, pairs: Followed | None, pitch_um: fl
         n_paired=None if pairs is None else int(np.count_nonzero(pairs.partner >= 0)),
         n_lost=None if pairs is None else int(np.count_nonzero(pairs.lost)),
         n_new=None if pairs is None else int(np.count_nonzero(pairs.new)),
+        fail_chance=look.fail_chance,
         largest_um=look.largest_um,
         cladding_um=cladding_um(look, pitch_um),
     )

@@ -54,6 +54,11 @@ class Look:
         return math.sqrt(math.prod(pitch.spacing_um)) if pitch.known else None
 
     @property
+    def fail_chance(self) -> float | None:
+        """How likely a limit is exceeded."""
+        return self.verdict.fail_chance
+
+    @property
     def largest_um(self) -> float | None:
         """Diameter of the largest defect; 0 where there is none, None where the pitch is unknown."""
         if self.pitch_um is None:

@@ -149,6 +149,7 @@ def copy_spreads(rows: Sequence[CopyRow], sizes: Sequence[SizeRow]) -> tuple[Spr
         spread_row(name, unit, _by(rows, lambda row: row.image_id, attribute).values())
         for name, unit, attribute in (
             ("defects per image", "", "n_defects"),
+            ("chance to fail", "", "fail_chance"),
             ("largest diameter", "um", "largest_um"),
             ("cladding diameter", "um", "cladding_um"),
             ("distance of the centre", "px", "centre_px"),
@@ -215,6 +216,7 @@ def face_spreads(rows: Sequence[FaceRow], sizes: Sequence[SizeRow]) -> tuple[Spr
         spread_row(name, unit, _by(rows, lambda row: row.group, attribute).values())
         for name, unit, attribute in (
             ("defects per image", "", "n_defects"),
+            ("chance to fail", "", "fail_chance"),
             ("largest diameter", "um", "largest_um"),
             ("cladding diameter", "um", "cladding_um"),
         )

@@ -12,8 +12,8 @@ from scipy.ndimage import median_filter
 # medians and quantiles of more values than these are taken of an even sample of them
 _SAMPLE = 20_000
 _TAIL_SAMPLE = 100_000
-# a median says where to clip, the mean of what is clipped there says the rest: it uses all values, and does
-# not jump where a codec left many zeros (one step of Huber's estimate of scale); of a normal law it is 0.6857
+# a median of some values says where to clip, the mean of all that are clipped there says the rest: half the
+# variance of a median (one step of Huber's estimate of scale); of a normal law that mean is 0.6857
 _CLIP = 1.2
 _CLIPPED_MEAN = 0.68568
 # a quantile of fewer blocks than this says little
