@@ -31,7 +31,7 @@ def merge_findings(
 ) -> tuple[Defect, ...]:
     """Merge spots and lines that belong to one defect, and drop halos of stronger findings.
 
-    A spot is a halo if it touches a stronger line of the opposite polarity. What runs round a clear spot is
+    A spot is a halo if it touches a stronger line or chip of the opposite polarity. What runs round a clear spot is
     its fringe or the light its edge catches. What spots saw of lines is shared out among the lines. A line
     mostly on one compact spot is that spot's outline. A chip of the rim and the dark spots on it are one
     defect, and so are finds closer together than chance would have them.
@@ -46,7 +46,7 @@ def merge_findings(
     shape = zones.shape
     kept_lines = [line for line in lines if not _runs_round(line, spots)]
     spots = [spot for spot in spots if not _runs_round(spot, spots)]
-    spots = _without_halos(spots, kept_lines, shape)
+    spots = _without_halos(spots, [*kept_lines, *chips], shape)
     kept_lines = _without_halos(kept_lines, [d for d in spots if is_long(d)], shape)
     chips = _without_halos(chips, [*kept_lines, *spots], shape)
     chips, dark = join_onto(chips, [d for d in spots if d.polarity < 0], shape, reach_px=1)
