@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -25,8 +26,9 @@ def unite_fields(findings: list[Defect], zones: Zones) -> list[Defect]:
     Were N finds of radii r strewn over the picture's area A, each would have on average
     L = N pi ((2 r + g)^2 - (2 r)^2) / A others within a gap g, and one would expect fewer than
     N (e L)^(k - 1) groups of k that hang together by such gaps. Groups of which fewer than 0.01 are expected
-    are fields; of nested ones the largest. What lies mostly within the hull of a field is part of it. Chips
-    follow the rim, and pieces of scratches their line: neither makes a field.
+    are fields; of nested ones the largest. What lies mostly within the hull of a field is part of it, and so
+    is what lies between its specks. Chips follow the rim, and pieces of scratches their line: neither makes
+    a field.
 
     References
     ----------
@@ -38,15 +40,35 @@ def unite_fields(findings: list[Defect], zones: Zones) -> list[Defect]:
     groups = _groups(members, zones.shape) if len(members) >= _FEWEST else []
     taken: set[int] = set()
     fields = []
-    for group in groups:
+    for group, gap in groups:
         parts = [members[k] for k in group]
         inside = _hull(parts, zones.shape)
         own = {id(part) for part in parts}
         parts += [d for d in free if id(d) not in own and inside[d.box][d.mask].mean() > _WITHIN]
         parts = [part for part in parts if id(part) not in taken]
         taken |= {id(part) for part in parts}
-        fields.append(unite(parts))
-    return [d for d in findings if id(d) not in taken] + fields
+        fields.append((unite(parts), gap))
+    rest = [d for d in findings if id(d) not in taken]
+    return rest + [_filled(field, gap, rest) for field, gap in fields]
+
+
+def _filled(field: Defect, gap_px: float, others: list[Defect]) -> Defect:
+    """Take what lies between the specks of a field as part of it, where it is narrower than its gaps."""
+    # so far that the middle of four neighbours is reached from all of them
+    reach = math.ceil(0.75 * gap_px)
+    away = cv2.distanceTransform(
+        np.pad(~field.mask, reach + 1, constant_values=True).astype(np.uint8), cv2.DIST_L2, 5
+    )
+    depth = cv2.distanceTransform((away <= reach).astype(np.uint8), cv2.DIST_L2, 5)
+    inner = np.s_[reach + 1 : -reach - 1, reach + 1 : -reach - 1]
+    height, width = field.mask.shape
+    free = np.ones((height, width), bool)
+    for other in others:
+        rows, cols = np.nonzero(other.mask)
+        rows, cols = rows + other.y_px - field.y_px, cols + other.x_px - field.x_px
+        within = (rows >= 0) & (cols >= 0) & (rows < height) & (cols < width)
+        free[rows[within], cols[within]] = False
+    return replace(field, mask=field.mask | (free & (depth[inner] > reach)))
 
 
 def _on_rim(defect: Defect, zones: Zones) -> bool:
@@ -64,13 +86,13 @@ def is_slender(defect: Defect) -> bool:
     return bool(long >= 8 and long >= 3 * short)
 
 
-def _groups(members: list[Defect], shape: tuple[int, int]) -> list[list[int]]:
-    """Return the groups of members, least likely first, that are too close to lie together by chance."""
+def _groups(members: list[Defect], shape: tuple[int, int]) -> list[tuple[list[int], float]]:
+    """Return the groups of members too close to lie together by chance, and the widest gap in each (px)."""
     n = len(members)
     radius = np.sqrt([d.area_px / math.pi for d in members])
     root = list(range(n))
     group: dict[int, list[int]] = {k: [k] for k in range(n)}
-    nodes: list[tuple[float, list[int]]] = []
+    nodes: list[tuple[float, list[int], float]] = []
     for first, second, gap in _nearest_pairs(members, shape):
         a, b = root[first], root[second]
         if a == b:
@@ -83,12 +105,12 @@ def _groups(members: list[Defect], shape: tuple[int, int]) -> list[list[int]]:
             continue
         own = np.sort(radius[joined])[1:]
         around = math.e * n * math.pi * gap * (gap + 2.0 * (own + own.mean())) / (shape[0] * shape[1])
-        nodes.append((math.log(n) + float(np.log(np.clip(around, 1e-12, 1.0)).sum()), joined))
-    chosen: list[list[int]] = []
+        nodes.append((math.log(n) + float(np.log(np.clip(around, 1e-12, 1.0)).sum()), joined, gap))
+    chosen: list[tuple[list[int], float]] = []
     used: set[int] = set()
-    for surprise, joined in sorted(nodes, key=lambda node: -len(node[1])):
+    for surprise, joined, gap in sorted(nodes, key=lambda node: -len(node[1])):
         if surprise < math.log(_EPSILON) and not used & set(joined):
-            chosen.append(sorted(joined))
+            chosen.append((sorted(joined), gap))
             used |= set(joined)
     return chosen
 
