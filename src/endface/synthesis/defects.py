@@ -284,8 +284,16 @@ def residue(rng: np.random.Generator, frame: Frame, *, x_um: float, y_um: float,
     large = labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     # one connected field: specks that lie apart from it are left out of the drawing as well
     kept = np.asarray(field.dark * large, np.float32)
-    area = area_um2(large.astype(np.float32), frame)
-    return replace(field, dark=kept, envelope=large, area_um2=area)
+    length, width = _extent_um(large, frame, size_um)
+    return replace(
+        field,
+        dark=kept,
+        envelope=large,
+        diameter_um=length,
+        length_um=length,
+        width_um=width,
+        area_um2=area_um2(large.astype(np.float32), frame),
+    )
 
 
 def field_drawing(
