@@ -118,7 +118,10 @@ def test_pass_and_marginal_are_explained():
     # 0.05 um below the limit, a quarter of the standard uncertainty
     close = judge([("B", "defect", 4.97)], size_uncertainty_px=0.5)
     assert close.decision == MARGINAL
-    assert close.reason == "zone B: 0 defects over 5 um, none allowed, exceeded with a chance of 44 %"
+    assert close.reason == (
+        "zone B: 0 defects over 5 um, none allowed, exceeded with a chance of 44 %"
+        ": there may be more, larger or of another class"
+    )
     over = judge([("B", "defect", 5.2)], size_uncertainty_px=0.5)
     assert over.decision == FAIL
     assert over.reason == (
@@ -192,7 +195,12 @@ def test_a_class_that_is_not_sure_counts_by_its_chance():
     scratch = sure.with_columns(type=pl.lit("scratch"), scratch_chance=pl.lit(0.55))
     verdict = judge(scratch)
     assert (verdict.decision, round(verdict.fail_chance, 2)) == (MARGINAL, 0.45)
-    assert verdict.reason == "zone B: 0 defects over 5 um, none allowed, exceeded with a chance of 45 %"
+    assert judge(scratch, marginal_chance=0.5).decision == PASS
+    assert judge(scratch, marginal_chance=0.46).decision == PASS
+    assert verdict.reason == (
+        "zone B: 0 defects over 5 um, none allowed, exceeded with a chance of 45 %"
+        ": there may be more, larger or of another class"
+    )
     # dirt that has a list of its own
     strict = judge(sure, "fibrepulse", um_per_px=(0.3, 0.3))
     assert {o.kind: round(o.chance, 2) for o in strict.outcomes if o.zone == "B" and o.chance > 0.05} == {

@@ -83,6 +83,9 @@ class GradingSettings(_Section):
         "innermost", description="zone that judges a defect touching several"
     )
     size_uncertainty_px: float = Field(0.5, ge=0, description="standard uncertainty of a size, in pixels")
+    marginal_chance: float = Field(
+        0.2, ge=0, le=0.5, description="MARGINAL from this chance that a limit is exceeded up to 1 minus it"
+    )
     min_focus_score: float = Field(0.0, ge=0, le=1, description="below it the verdict is INDETERMINATE")
 
 

@@ -4,8 +4,8 @@ Knows zones, kinds of defects, and what an inspector is told. What a standard al
 how defects are measured in `features`, how serious one is in `severity`.
 
 Nothing about a find is quite certain: its size, its class, whether it is anything at all. So each rule has
-a chance to be broken. The image FAILs where the highest of them is likely, PASSes where all are unlikely, and
-is MARGINAL in between. An image that cannot be judged is INDETERMINATE unless it FAILs.
+a chance to be broken. The image FAILs where one is likely to be, PASSes where none is, and is MARGINAL in
+between. An image that cannot be judged is INDETERMINATE unless it FAILs.
 """
 
 from __future__ import annotations
@@ -46,9 +46,6 @@ EVEN_CONFIDENCE = 0.99
 Of such finds a third was not seen again in copies of the same picture (docs/repeatability.md).
 """
 
-MARGINAL_FROM, FAIL_FROM = 0.4, 0.5
-"""Chances that a rule is broken from which an image is MARGINAL, and FAILs."""
-
 CLASS_CHANCES: Mapping[str, str] = {
     "scratch": "scratch_chance",
     "contamination": "contamination_chance",
@@ -76,6 +73,7 @@ def grade(
     found: bool,
     um_per_px: tuple[float, float] | None,
     size_uncertainty_px: float = 0.5,
+    marginal_chance: float = 0.2,
     focus_score: float | None = None,
     min_focus_score: float = 0.0,
     zone_crossing: ZoneCrossing = "innermost",
@@ -103,6 +101,8 @@ def grade(
         Pixel pitch along x and y in um, None where it is unknown.
     size_uncertainty_px : float
         Standard uncertainty of a size, in pixels.
+    marginal_chance : float
+        A rule that is broken with a chance from this one up to 1 minus it is MARGINAL; 0.5: none is.
     focus_score, min_focus_score : float
         Below the minimum the image is out of focus.
     zone_crossing : {'innermost', 'centroid', 'every'}
@@ -155,7 +155,9 @@ def grade(
     crossed = np.zeros(len(things.types), np.bool_)
     if profile.crossed_scratches_fail and um_per_px is not None:
         crossed = crossing_scratches(table, um_per_px=um_per_px)
-    judged = [_judge_zone(zone, rules, things, profile, crossed) for zone, rules in profile.judged]
+    judged = [
+        _judge_zone(zone, rules, things, profile, crossed, marginal_chance) for zone, rules in profile.judged
+    ]
     doubts = _doubts(profile, pitch)
     if pitch is not None and (unknown := _unknown_sizes(things, profile)):
         doubts.append(f"{unknown} {_NOUNS['defects'][unknown != 1]} of unknown size")
@@ -264,11 +266,11 @@ class _Judged:
     words: tuple[tuple[Decision, str], ...]
 
 
-def decision_of(chance: float) -> Decision:
+def _decision(chance: float, marginal_chance: float) -> Decision:
     """Return the decision that goes with a chance that a limit is broken."""
-    if chance >= FAIL_FROM:
+    if chance >= 1.0 - marginal_chance:
         return Decision.FAIL
-    return Decision.MARGINAL if chance >= MARGINAL_FROM else Decision.PASS
+    return Decision.MARGINAL if chance >= marginal_chance else Decision.PASS
 
 
 def _judge_zone(
@@ -277,6 +279,7 @@ def _judge_zone(
     things: _Things,
     profile: Profile,
     crossed: NDArray[np.bool_],
+    marginal_chance: float,
 ) -> _Judged:
     """Judge all lists of rules of one zone."""
     inside = np.array([zone in zones for zones in things.zones], np.bool_)
@@ -297,7 +300,7 @@ def _judge_zone(
         chance = things.real * chances[kind]
         tallies = tally_bins(bins, size[inside], sd[inside], chance[inside], members[kind][inside])
         for rule, tally in zip(bins, tallies, strict=True):
-            decision = decision_of(tally.chance)
+            decision = _decision(tally.chance, marginal_chance)
             outcomes.append(
                 RuleOutcome(zone, kind, rule.words(kind), tally.count, rule.limit, decision, tally.chance)
             )
@@ -310,7 +313,7 @@ def _judge_zone(
         if wanted:
             count = int(np.count_nonzero(flags & inside))
             likely = float(np.max(things.real * things.scratch, initial=0.0, where=flags & inside))
-            decision = decision_of(likely)
+            decision = _decision(likely, marginal_chance)
             outcomes.append(RuleOutcome(zone, "scratches", name, count, 0, decision, likely))
             if count:
                 said = name if count > 1 else name[:-2]
@@ -327,7 +330,8 @@ def _sentence(zone: str, kind: Kind, rule: Rule, tally: Tally, decision: Decisio
         text += f" (largest {tally.largest_um:.3g} um)"
     text += f", {limit or 'none'} allowed"
     if decision != Decision.PASS and (tally.chance < _PLAIN or tally.count <= limit):
-        text += f", exceeded with a chance of {100.0 * tally.chance:.0f} %"
+        more = ": there may be more, larger or of another class" if tally.count <= limit else ""
+        text += f", exceeded with a chance of {100.0 * tally.chance:.0f} %{more}"
     return text
 
 

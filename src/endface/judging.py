@@ -184,6 +184,7 @@ def verdict_of(defects: pl.DataFrame, row: Mapping[str, Any], settings: Settings
         found=row["found"],
         um_per_px=None if None in pitch else pitch,
         size_uncertainty_px=chosen.size_uncertainty_px,
+        marginal_chance=chosen.marginal_chance,
         focus_score=row["focus_score"],
         min_focus_score=chosen.min_focus_score,
         zone_crossing=chosen.zone_crossing,

@@ -40,7 +40,6 @@ width_px                | int   | px | width of the image
 height_px               | int   | px | height of the image
 pass_fail               | str   |    | PASS, FAIL, MARGINAL or INDETERMINATE
 fail_reason             | str   |    | the rules that fired, or why there is no verdict
-fail_chance             | float |    | how likely a limit is exceeded, 0 to 1
 profile                 | str   |    | acceptance profile the verdict follows
 scratch                 | bool  |    | whether a scratch was found
 contamination           | bool  |    | whether contamination was found
@@ -67,6 +66,7 @@ quality_flags           | str   |    | what makes the image doubtful, separated 
 notes                   | str   |    | what was done while reading, separated by '; '
 n_optics_finds          | int   |    | finds that are marks of the optics, not counted as defects
 same_face_group         | int   |    | number shared by images of the same face; empty: no other shows it
+fail_chance             | float |    | how likely a limit is exceeded, 0 to 1
 """)
 
 DEFECT_COLUMNS = _columns("""

@@ -78,7 +78,8 @@ def _runs_round(find: Defect, hosts: list[Defect]) -> bool:
         if high - low > thickness + 2 or middle == 0:
             continue
         out = x - _FRINGE_PX - width / 2 + 1j * (y - _FRINGE_PX - height / 2)
-        turn = np.sort(np.angle(out * np.conj((out / np.abs(out)).sum())))
+        ways = out / np.maximum(np.abs(out), 1e-9)
+        turn = np.sort(np.angle(out * np.conj(ways.sum())))
         round_rad = float(np.ptp(turn[[turn.size // 20, -1 - turn.size // 20]]))
         least_rad = np.pi / 3 if host.polarity < find.polarity or "line" in find.detector else np.pi
         if round_rad > least_rad and round_rad * np.median(np.abs(out)) > _THIN * thickness:
