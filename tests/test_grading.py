@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endface.annotation import Decision
+from endface.crossings import crossing_scratches
 from endface.errors import FormatError
-from endface.grading import crossing_scratches, grade, load_profile, score_severity
+from endface.grading import grade, load_profile, score_severity
 from endface.profiles import Profile
 from endface.profiles._counting import tally_bins
 
@@ -120,7 +121,7 @@ def test_pass_and_marginal_are_explained():
     assert close.decision == MARGINAL
     assert close.reason == (
         "zone B: 0 defects over 5 um, none allowed, exceeded with a chance of 44 %"
-        ": there may be more, larger or of another class"
+        ": sizes, classes and borders are not sure"
     )
     over = judge([("B", "defect", 5.2)], size_uncertainty_px=0.5)
     assert over.decision == FAIL
@@ -149,6 +150,20 @@ def test_uncertainty_is_that_of_the_coarser_axis():
         for pitch in (0.3, 0.6)
     )
     assert (round(fine, 3), round(coarse, 3)) == (0.023, 0.159)
+
+
+def test_what_hardly_reaches_over_a_border_is_in_either_zone():
+    # 10 um of it are too much in zone B, and allowed beyond it
+    chances = []
+    for um in (56.5, 57.4, 57.5, 57.6, 58.5):
+        rows = table(("B" if um < 57.5 else "C", "defect", 20.0)).with_columns(inner_distance_um=pl.lit(um))
+        chances.append(judge(rows, size_uncertainty_px=0.5).fail_chance)
+        assert judge(rows).fail_chance == float(um < 57.5)  # without uncertainty: as measured
+    assert chances == sorted(chances, reverse=True)
+    assert chances[2] == pytest.approx(0.5)
+    assert (chances[0] > 0.99, chances[-1] < 0.01) == (True, True)
+    rows = table(("B", "defect", 20.0)).with_columns(inner_distance_um=pl.lit(57.4))
+    assert judge(rows, size_uncertainty_px=0.5, zone_crossing="every").fail_chance == 1.0
 
 
 def test_the_width_of_a_faint_scratch_is_as_uncertain_as_the_table_says():
@@ -199,7 +214,7 @@ def test_a_class_that_is_not_sure_counts_by_its_chance():
     assert judge(scratch, marginal_chance=0.46).decision == PASS
     assert verdict.reason == (
         "zone B: 0 defects over 5 um, none allowed, exceeded with a chance of 45 %"
-        ": there may be more, larger or of another class"
+        ": sizes, classes and borders are not sure"
     )
     # dirt that has a list of its own
     strict = judge(sure, "fibrepulse", um_per_px=(0.3, 0.3))

@@ -20,6 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from endface.annotation import Decision, RuleOutcome, Verdict
+from endface.crossings import crossing_scratches, zone_chances
 from endface.errors import FormatError
 from endface.profiles import Profile, Rule, ZoneRules, choose_profile, load_profile, profile_names
 from endface.profiles._counting import Floats, Tally, tally_bins
@@ -90,8 +91,9 @@ def grade(
         needs. Sizes that are null are unknown: the image is INDETERMINATE unless it FAILs whatever they are.
         `width_sd_um` is the standard uncertainty of a scratch's width that comes on top of
         `size_uncertainty_px`, none where it is missing. `confidence` tells how likely a find is anything
-        (`EVEN_CONFIDENCE`), `scratch_chance` and `contamination_chance` how likely it is of that class; where
-        they are missing, finds are real, and of their type. `polarity` (-1 dark), `centroid_x_px`,
+        (`EVEN_CONFIDENCE`), `scratch_chance` and `contamination_chance` how likely it is of that class,
+        `inner_distance_um` how near to the centre it reaches; where they are missing, finds are real, of
+        their type, and in their zone. `polarity` (-1 dark), `centroid_x_px`,
         `centroid_y_px`, `length_um` and `orientation_deg` serve the rules on dark and crossed scratches.
     profile : Profile
         From `load_profile`.
@@ -187,10 +189,12 @@ def _doubts(profile: Profile, pitch: float | None) -> list[str]:
 class _Things:
     """Defects as the rules see them: sizes in um with standard uncertainties, and chances.
 
+    `zones` are those in which each is judged as measured, `reach` the chance that it is judged in a zone;
     `real`, `scratch` and `dirt` are the chances that a find is anything, a scratch and contamination.
     """
 
     zones: list[frozenset[str]]
+    reach: Mapping[str, Floats]
     types: list[str]
     width: Floats
     width_sd: Floats
@@ -221,6 +225,9 @@ def _things(
         zones = [frozenset({zone for zone, _ in profile.judged})] * len(types)
     else:
         zones = [frozenset((text or "").split(";")) for text in table[column].cast(pl.String)]
+    reach = {zone: np.array([zone in own for own in zones], np.float64) for zone, _ in profile.judged}
+    if zone_crossing == "innermost" and not plain:
+        reach = zone_chances(table, profile.zone_diameters_um, reach, sd_um=sd_um)
     known = 1.0 if math.isfinite(sd_um) else math.nan
     width, diameter = (
         known * shrink * _values(table, name, math.nan) for name in ("width_um", "diameter_um")
@@ -230,6 +237,7 @@ def _things(
     scratch, dirt = (np.array([name == kind for name in types], np.float64) for kind in CLASS_CHANCES)
     return _Things(
         zones,
+        reach,
         types,
         width=width,
         width_sd=np.hypot(np.nan_to_num(sd_um), _values(table, "width_sd_um", 0.0)),
@@ -297,8 +305,8 @@ def _judge_zone(
     for kind, bins in rules.lists():
         wide = kind == "scratches"
         size, sd = (things.width, things.width_sd) if wide else (things.diameter, things.diameter_sd)
-        chance = things.real * chances[kind]
-        tallies = tally_bins(bins, size[inside], sd[inside], chance[inside], members[kind][inside])
+        chance = things.real * chances[kind] * things.reach[zone]
+        tallies = tally_bins(bins, size, sd, chance, members[kind] & inside)
         for rule, tally in zip(bins, tallies, strict=True):
             decision = _decision(tally.chance, marginal_chance)
             outcomes.append(
@@ -312,7 +320,8 @@ def _judge_zone(
     ):
         if wanted:
             count = int(np.count_nonzero(flags & inside))
-            likely = float(np.max(things.real * things.scratch, initial=0.0, where=flags & inside))
+            chance = things.real * things.scratch * things.reach[zone]
+            likely = float(np.max(chance, initial=0.0, where=flags))
             decision = _decision(likely, marginal_chance)
             outcomes.append(RuleOutcome(zone, "scratches", name, count, 0, decision, likely))
             if count:
@@ -330,45 +339,9 @@ def _sentence(zone: str, kind: Kind, rule: Rule, tally: Tally, decision: Decisio
         text += f" (largest {tally.largest_um:.3g} um)"
     text += f", {limit or 'none'} allowed"
     if decision != Decision.PASS and (tally.chance < _PLAIN or tally.count <= limit):
-        more = ": there may be more, larger or of another class" if tally.count <= limit else ""
+        more = ": sizes, classes and borders are not sure" if tally.count <= limit else ""
         text += f", exceeded with a chance of {100.0 * tally.chance:.0f} %{more}"
     return text
-
-
-def crossing_scratches(table: pl.DataFrame, *, um_per_px: tuple[float, float]) -> NDArray[np.bool_]:
-    """Return which rows are scratches that cross another one.
-
-    Each scratch is taken as the straight segment through its centroid with its length and orientation, so
-    curved ones are judged roughly; scratches that the detector merged into one defect are not told apart.
-
-    Parameters
-    ----------
-    table : polars.DataFrame
-        `type`, `centroid_x_px`, `centroid_y_px`, `length_um`, `orientation_deg` (0 = along x,
-        counter-clockwise).
-    um_per_px : (float, float)
-        Pixel pitch along x and y.
-
-    Returns
-    -------
-    (N,) bool ndarray
-        All False where a column is missing.
-    """
-    result = np.zeros(table.height, np.bool_)
-    columns = ("centroid_x_px", "centroid_y_px", "length_um", "orientation_deg")
-    if table.is_empty() or not set(columns) <= set(table.columns):
-        return result
-    rows = np.flatnonzero((table["type"] == "scratch").fill_null(value=False).to_numpy())
-    x, y, length, degrees = (numbers(table, name)[rows] for name in columns)
-    centre = x * um_per_px[0] - 1j * y * um_per_px[1]
-    half = length / 2.0 * np.exp(1j * np.deg2rad(degrees))
-    # segment j seen from i: its ends lie on two sides of the line through i
-    start, end = (centre - half)[None, :] - centre[:, None], (centre + half)[None, :] - centre[:, None]
-    along = np.conj(half)[:, None]
-    apart = (along * start).imag * (along * end).imag < 0
-    np.fill_diagonal(apart, val=False)
-    result[rows] = (apart & apart.T).any(axis=1)
-    return result
 
 
 def _conclude(judged: Sequence[_Judged], doubts: Sequence[str], profile: Profile) -> Verdict:

@@ -83,6 +83,7 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
     *(Column(f"hu_{k}", "float", "", f"Hu moment {k}, sign(h) log10(1 + 1e6 |h|)") for k in range(1, 8)),
     Column("distance_px", "float", "px", "centroid to the centre of the cladding"),
     Column("distance_um", "float", "um", "centroid to the centre of the cladding"),
+    Column("inner_distance_um", "float", "um", "nearest pixel to the centre of the cladding"),
     Column(
         "angle_deg", "float", "deg", "direction from the centre, 0 along x, counter-clockwise, in [0, 360)"
     ),

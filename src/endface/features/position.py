@@ -70,6 +70,7 @@ def zones_touched(
 _POSITION = (
     "distance_px",
     "distance_um",
+    "inner_distance_um",
     "angle_deg",
     "radius_norm",
     "rim_distance_norm",
@@ -94,11 +95,13 @@ def positions(
     dy, dx = centroids[:, 0] - rim.cy_px, centroids[:, 1] - rim.cx_px
     radii = np.asarray(rim.normalized_radius(cols, rows))
     inner, outer = (part.reduceat(radii, patches.firsts) for part in (np.minimum, np.maximum))
+    reach_um = np.minimum.reduceat(np.hypot((rows - rim.cy_px) * sy, (cols - rim.cx_px) * sx), patches.firsts)
     gap = np.maximum(0.0, np.maximum(inner - 1.0, 1.0 - outer))
     radius = math.sqrt(rim.rx_px * sx * rim.ry_px * sy)
     columns = (
         np.hypot(dx, dy).tolist(),
         np.hypot(dx * sx, dy * sy).tolist() if known else unknown,
+        reach_um.tolist() if known else unknown,
         (np.degrees(np.arctan2(-dy * sy, dx * sx)) % 360.0).tolist(),
         np.asarray(rim.normalized_radius(centroids[:, 1], centroids[:, 0])).tolist(),
         gap.tolist(),
