@@ -56,6 +56,9 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
     Column("tortuosity", "float", "rad", "sum of the absolute turning angles along the centre line"),
     Column("waviness", "float", "", "distance of the centre line from a parabola (as rms), over its extent"),
     Column(
+        "crest_waviness", "float", "", "same of a line's gray crest, less what noise alone gives; 0 for spots"
+    ),
+    Column(
         "contrast",
         "float",
         "",
@@ -95,6 +98,7 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
         "least distance of its pixels from the cladding rim over the radius; 0 on it",
     ),
     Column("rim_distance_um", "float", "um", "least distance of its pixels from the cladding rim; 0 on it"),
+    Column("beyond_rim_um", "float", "um", "how far its outermost pixel lies beyond the cladding rim; < 0 inside"),
     Column("rim_share", "float", "", "share of its pixels within 4 % of the cladding radius from its rim"),
     Column("mean_intensity", "float", "gray", "mean of its pixels"),
     Column("std_intensity", "float", "gray", "standard deviation of its pixels"),

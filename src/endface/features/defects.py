@@ -18,6 +18,7 @@ from endface.annotation import Defect, Zones, instance_map
 from endface.features.columns import DEFECT_COLUMNS, to_table
 from endface.features.position import positions, zones_touched
 from endface.imaging.contrast import Contrast, measure_contrasts
+from endface.imaging.crest import crest_waviness
 from endface.imaging.focus import edge_blur_px
 from endface.imaging.linewidth import (
     labels_across,
@@ -219,7 +220,7 @@ def _confidence(defect: Defect) -> float:
 def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict[str, object]:
     is_line = line.length >= LINE_SLENDERNESS * line.mean_width
     length, width, widest = shape.major, shape.minor, line.max_width
-    width_sd, resolved = 0.0, True
+    width_sd, resolved, waviness = 0.0, True, 0.0
     length_px = shape.major / scene.pitch
     if is_line:
         reach = min(2.0 * line.mean_width + 5.0 * scene.pitch, MAX_REACH_PX * scene.pitch)
@@ -227,6 +228,9 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         across = profiles_across(scene.gray, path_px, reach=reach, spacing=scene.spacing)
         share = seen_share(scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across)
         length, length_px = share * line.length, share * line.length_px
+        waviness = crest_waviness(
+            across, path_px, width=line.mean_width, reach=reach, spacing=scene.spacing
+        )
         usable = _usable(scene, path_px, reach)
         seen = photometric_width(
             scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across, usable=usable
@@ -251,6 +255,7 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         "width_sd_um": scene.um(width_sd),
         "width_resolved": resolved,
         "is_line": is_line,
+        "crest_waviness": waviness,
     }
 
 

@@ -75,6 +75,7 @@ _POSITION = (
     "radius_norm",
     "rim_distance_norm",
     "rim_distance_um",
+    "beyond_rim_um",
     "rim_share",
 )
 
@@ -106,6 +107,7 @@ def positions(
         np.asarray(rim.normalized_radius(centroids[:, 1], centroids[:, 0])).tolist(),
         gap.tolist(),
         (gap * radius).tolist() if known else unknown,
+        ((outer - 1.0) * radius).tolist() if known else unknown,
         (patches.total(np.abs(radii - 1.0) < ON_RIM) / patches.counts).tolist(),
     )
     return [dict(zip(_POSITION, row, strict=True)) for row in zip(*columns, strict=True)]

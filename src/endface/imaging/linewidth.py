@@ -98,7 +98,7 @@ def photometric_width(
         means = np.add.reduceat(across, starts, axis=0) / np.diff(starts, append=n)[:, None]
     else:
         means = _usable_means(across, usable, starts)
-    profiles = _flattened(means)
+    profiles = flattened(means)
     together = _segments_needed(profiles)
     if together > 1:
         starts = np.arange(0, len(profiles) - together + 1, together)
@@ -224,7 +224,7 @@ def _level(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(profiles - left - (right - left) * np.linspace(0.0, 1.0, size))
 
 
-def _flattened(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
+def flattened(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Take the parabola through both outer thirds from each profile: ground is bent beside a core or rim."""
     place = np.linspace(-1.0, 1.0, profiles.shape[1])
     powers = place[:, None] ** np.arange(3)
@@ -266,7 +266,7 @@ def profiles_across(
 
     Parameters are those of `photometric_width`.
     """
-    steps, m = _steps_across(path_px, reach=reach, spacing=spacing)
+    steps, m = steps_across(path_px, reach=reach, spacing=spacing)
     out = np.empty((path_px.shape[0], 2 * m + 1))
     for start in range(0, len(out), _AT_ONCE):  # in parts that stay in the processor's cache
         some = slice(start, start + _AT_ONCE)
@@ -282,13 +282,13 @@ def labels_across(
     spacing: tuple[float, float] = (1.0, 1.0),
 ) -> NDArray[np.integer]:
     """Return the labels (N, 2 m + 1) at the nearest pixels to where `profiles_across` takes gray values."""
-    steps, m = _steps_across(path_px, reach=reach, spacing=spacing)
+    steps, m = steps_across(path_px, reach=reach, spacing=spacing)
     places = np.rint(path_px[:, :, None] + steps[:, :, None] * np.arange(-m, m + 1)).astype(np.int64)
     row = np.clip(places[:, 0], 0, labels.shape[0] - 1)
     return labels[row, np.clip(places[:, 1], 0, labels.shape[1] - 1)]
 
 
-def _steps_across(
+def steps_across(
     path_px: NDArray[np.float64], *, reach: float, spacing: tuple[float, float]
 ) -> tuple[NDArray[np.float64], int]:
     """Return the step (N, 2) in pixels across a path at each of its points, and their number to each side."""

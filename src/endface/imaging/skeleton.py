@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from endface.imaging.crest import from_parabola
 from endface.imaging.patches import NEIGHBOUR_COLS, NEIGHBOUR_ROWS, Floats, Indexes, Patches, packed, steps
 from endface.imaging.pathgraph import build_graph, count_spurs, longest_paths
 
@@ -132,6 +133,7 @@ def trace_all(patches: Patches, *, spacing: tuple[float, float] = (1.0, 1.0)) ->
     n_short = count_spurs(graph, orders, patches)
     path = _paths(skeletons, orders, patches)
     length_px, length = path.total(path.step_px), path.total(path.step(spacing))
+    distance, extent = from_parabola(path.points * np.array(spacing), path.counts)
     branches = np.bincount(skeletons.owner, graph.crossing >= 3, minlength=patches.n).astype(np.int64)
     ends = np.bincount(skeletons.owner, graph.degree == 1, minlength=patches.n).astype(np.int64)
     columns = (
@@ -139,7 +141,7 @@ def trace_all(patches: Patches, *, spacing: tuple[float, float] = (1.0, 1.0)) ->
         length,
         path.chord(spacing),
         _turning(path, spacing),
-        _waviness(path, spacing),
+        distance / extent,
         patches.counts * (spacing[0] * spacing[1]) / length,
         _widest(path, patches, spacing),
         skeletons.counts,
@@ -206,7 +208,6 @@ def _deletable_table() -> NDArray[np.bool_]:
 
 
 _DELETABLE = _deletable_table()
-_FITS, _ABS_TO_RMS = 5, 1.2533  # rounds of weighing; of a normal law
 _WAITING = 2  # marks pixels that are looked at
 
 
@@ -372,27 +373,3 @@ def _widest(path: _Paths, patches: Patches, spacing: tuple[float, float]) -> Flo
     widest = np.zeros(patches.n)
     np.maximum.at(widest, owner[within], reach[0] + reach[1])
     return widest
-
-
-def _waviness(path: _Paths, spacing: tuple[float, float]) -> Floats:
-    """Return the distance of each path from a parabola, as rms over its extent; an end may turn off."""
-    owner, n = path.owner, path.counts
-    points = path.points * np.array(spacing)
-    y, x = (part - (path.total(part) / n)[owner] for part in points.T)
-    angle = 0.5 * np.arctan2(2.0 * path.total(x * y), path.total(x * x) - path.total(y * y))[owner]
-    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    extent = np.maximum.reduceat(along, path.starts) - np.minimum.reduceat(along, path.starts)
-    extent = np.where(extent > 0.0, extent, 1.0)
-    along /= extent[owner]
-    # paths of few points have no best parabola, and no waviness either
-    enough = n >= 6
-    weight = np.ones(along.size)
-    for _ in range(_FITS):
-        powers = [path.total(weight * along**k) for k in range(5)]
-        normal = np.array([[powers[i + k] for k in range(3)] for i in range(3)]).transpose(2, 0, 1)
-        normal[~enough] = np.eye(3)
-        sides = np.stack([path.total(weight * across * along**k) for k in range(3)], axis=1)
-        fit = np.linalg.solve(normal, sides[..., None])[owner, :, 0]
-        rest = np.abs(across - (fit[:, 0] + fit[:, 1] * along + fit[:, 2] * along**2))
-        weight = 1.0 / np.maximum(rest, 1e-3 * extent[owner])
-    return np.where(enough, _ABS_TO_RMS * path.total(rest) / n / extent, 0.0)
