@@ -26,6 +26,7 @@ from endface.features import (
 )
 from endface.features.columns import schema_of
 from endface.imaging.ellipse import Ellipse
+from endface.rules import class_probabilities
 
 UM = (0.6, 0.55)  # row, column
 Image = NDArray[np.float64]
@@ -350,6 +351,33 @@ def test_sizes_of_labelled_spots_on_real_images(real_data: Path) -> None:
     # labels were drawn around what is seen, blur included: the spots themselves are up to a pixel smaller
     assert -0.65 < float(np.median(error)) < 0.1
     assert (table["contrast_gray"] < 0).mean() > 0.8
+
+
+@pytest.mark.parametrize(("start_um", "length_um", "beyond_um"), [(15, 15, 0), (0, 19, -11), (0, 39, 9)])
+def test_how_far_a_line_reaches_beyond_the_rim(start_um: float, length_um: float, beyond_um: float) -> None:
+    zones = fibre()
+    share = stroke(zones, 30, start_um + length_um, 2.4) - stroke(zones, 30, start_um, 2.4)
+    image = face(zones) - 40 * share
+    table = measure_defects(image, zones, zones.anatomy, (from_mask(share >= 0.5),))
+    assert table["beyond_rim_um"][0] == pytest.approx(beyond_um, abs=0.8)
+
+
+def test_a_jagged_line_from_the_rim_is_a_crack_and_a_smooth_or_crossing_one_a_scratch() -> None:
+    zones = fibre()
+    share = stroke(zones, 30, 30, 1.6) - stroke(zones, 30, 6, 1.6)
+    table = measure_defects(face(zones) - 40 * share, zones, zones.anatomy, (from_mask(share >= 0.5),))
+
+    def chances(crest_waviness: float, beyond_rim_um: float) -> tuple[float, float]:
+        changed = {"crest_waviness": crest_waviness, "beyond_rim_um": beyond_rim_um}
+        looks = table.with_columns(pl.lit(value).alias(name) for name, value in changed.items())
+        scratch, _, pit_chip = class_probabilities(looks.with_columns(rim_share=pl.lit(0.1)))[0]
+        return scratch, pit_chip
+
+    jagged, smooth, crossing, inside = chances(0.02, 0), chances(0, 0), chances(0.02, 20), chances(0.02, -20)
+    assert jagged[0] < smooth[0] < crossing[0]
+    assert jagged[1] > smooth[1] > crossing[1]
+    assert crossing == inside
+    assert crossing[0] > 0.8
 
 
 def test_iec_names_cover_the_codes() -> None:

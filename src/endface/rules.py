@@ -39,8 +39,8 @@ SCORE_CARD: Final = (
     Evidence("broad", "thin, a line of 2.5 to 8 um width", -1.1, -1.0),
     Evidence("line_found", "thin, and the line detector saw it", 0.2, -0.4),
     Evidence("bright", "brighter than its surroundings", 0.0, -1.3),
-    Evidence("jagged", "thin, waviness of its crest 0.004 to 0.016 (log): no scratch", 0.0, 0.0),
-    Evidence("from_rim", "thin, outermost pixel within 5 to 1.5 um of the rim, inwards or beyond: a crack", 0.6, 2.7),
+    Evidence("from_rim", "thin, its outermost pixel within 5 to 1.5 um of the rim", 0.6, 2.7),
+    Evidence("cracked", "from_rim, waviness of its crest 0.004 to 0.016 (log)", -1.2, 2.6),
     Evidence("along_rim", "thin, 0.3 to 0.8 of it near the rim", -3.0, 2.1),
     Evidence("on_rim", "compact, nearest pixel within 2.5 to 0.5 um of the rim", 0.6, 3.3),
     Evidence("short", "length 20 to 7 um (log)", -1.3, -0.3),
@@ -114,7 +114,6 @@ def applicable_evidence(table: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
     radius = np.nan_to_num(_column(table, "radius_norm"), nan=1.0)
     along_rim = _ramp(np.nan_to_num(_column(table, "rim_share")), 0.3, 0.8)
     on_rim = 1.0 - _ramp(rim_um, 0.5, 2.5)
-    jagged = thin * _log_ramp(_column(table, "crest_waviness"), 0.004, 0.016)
     beyond_um = np.abs(np.nan_to_num(_column(table, "beyond_rim_um"), nan=np.inf))
     from_rim = thin * (1.0 - _ramp(beyond_um, 1.5, 5.0)) * (1.0 - along_rim)
     # noise averages out over the pixels of a patch
@@ -129,8 +128,8 @@ def applicable_evidence(table: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
         "broad": thin * _log_ramp(size_of(table, "width_um", "line_width_px"), 2.5, 8.0),
         "line_found": thin * table["detector"].str.contains("line").to_numpy(),
         "bright": (_column(table, "polarity") > 0).astype(np.float64),
-        "jagged": jagged,
         "from_rim": from_rim,
+        "cracked": from_rim * _log_ramp(_column(table, "crest_waviness"), 0.004, 0.016),
         "along_rim": thin * along_rim,
         "on_rim": compact * on_rim,
         "short": 1.0 - _log_ramp(size_of(table, "length_um", "length_px"), 7.0, 20.0),

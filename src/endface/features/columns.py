@@ -98,7 +98,9 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
         "least distance of its pixels from the cladding rim over the radius; 0 on it",
     ),
     Column("rim_distance_um", "float", "um", "least distance of its pixels from the cladding rim; 0 on it"),
-    Column("beyond_rim_um", "float", "um", "how far its outermost pixel lies beyond the cladding rim; < 0 inside"),
+    Column(
+        "beyond_rim_um", "float", "um", "how far its outermost pixel lies beyond the cladding rim; < 0 inside"
+    ),
     Column("rim_share", "float", "", "share of its pixels within 4 % of the cladding radius from its rim"),
     Column("mean_intensity", "float", "gray", "mean of its pixels"),
     Column("std_intensity", "float", "gray", "standard deviation of its pixels"),

@@ -228,9 +228,7 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         across = profiles_across(scene.gray, path_px, reach=reach, spacing=scene.spacing)
         share = seen_share(scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across)
         length, length_px = share * line.length, share * line.length_px
-        waviness = crest_waviness(
-            across, path_px, width=line.mean_width, reach=reach, spacing=scene.spacing
-        )
+        waviness = crest_waviness(across, path_px, width=line.mean_width, reach=reach, spacing=scene.spacing)
         usable = _usable(scene, path_px, reach)
         seen = photometric_width(
             scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across, usable=usable
