@@ -36,7 +36,7 @@ def unite_fields(findings: list[Defect], zones: Zones) -> list[Defect]:
     doi:10.1109/TPAMI.2003.1190576.
     """
     free = [d for d in findings if "rim" not in d.detector and not _on_rim(d, zones)]
-    members = [d for d in free if not is_slender(d)]
+    members = [d for d in free if not _is_slender(d)]
     groups = _groups(members, zones.shape) if len(members) >= _FEWEST else []
     taken: set[int] = set()
     fields = []
@@ -49,11 +49,14 @@ def unite_fields(findings: list[Defect], zones: Zones) -> list[Defect]:
         taken |= {id(part) for part in parts}
         fields.append((unite(parts), gap))
     rest = [d for d in findings if id(d) not in taken]
-    return rest + [_filled(field, gap, rest) for field, gap in fields]
+    if not fields:
+        return rest
+    free = instance_map(tuple(rest), zones.shape) == 0
+    return rest + [_filled(field, gap, free[field.box]) for field, gap in fields]
 
 
-def _filled(field: Defect, gap_px: float, others: list[Defect]) -> Defect:
-    """Take what lies between the specks of a field as part of it, where it is narrower than its gaps."""
+def _filled(field: Defect, gap_px: float, free: NDArray[np.bool_]) -> Defect:
+    """Take what is free between the specks of a field as part of it, where it is narrower than its gaps."""
     # so far that the middle of four neighbours is reached from all of them
     reach = math.ceil(0.75 * gap_px)
     away = cv2.distanceTransform(
@@ -61,13 +64,6 @@ def _filled(field: Defect, gap_px: float, others: list[Defect]) -> Defect:
     )
     depth = cv2.distanceTransform((away <= reach).astype(np.uint8), cv2.DIST_L2, 5)
     inner = np.s_[reach + 1 : -reach - 1, reach + 1 : -reach - 1]
-    height, width = field.mask.shape
-    free = np.ones((height, width), bool)
-    for other in others:
-        rows, cols = np.nonzero(other.mask)
-        rows, cols = rows + other.y_px - field.y_px, cols + other.x_px - field.x_px
-        within = (rows >= 0) & (cols >= 0) & (rows < height) & (cols < width)
-        free[rows[within], cols[within]] = False
     return replace(field, mask=field.mask | (free & (depth[inner] > reach)))
 
 
@@ -79,7 +75,7 @@ def _on_rim(defect: Defect, zones: Zones) -> bool:
     return bool(np.abs(radius - 1.0).min() * zones.cladding.radius_px < _RIM_PX)
 
 
-def is_slender(defect: Defect) -> bool:
+def _is_slender(defect: Defect) -> bool:
     """Whether a find has the outline of a piece of a scratch: a narrow rectangle around it fits."""
     points = np.argwhere(defect.mask).astype(np.float32)
     short, long = sorted(side + 1.0 for side in cv2.minAreaRect(points)[1])

@@ -31,10 +31,10 @@ def merge_findings(
 ) -> tuple[Defect, ...]:
     """Merge spots and lines that belong to one defect, and drop halos of stronger findings.
 
-    A spot is a halo if it touches a stronger line or chip of the opposite polarity. What runs round a clear
-    spot is its fringe or the light its edge catches. What spots saw of lines is shared out among them. A line
-    mostly on one compact spot is that spot's outline. A chip of the rim and the dark spots on it are one
-    defect, and so are finds closer together than chance would have them.
+    A spot is a halo if it lies beside a stronger line or chip of the opposite polarity. What runs round a
+    clear spot is its fringe or the light its edge catches. What spots saw of lines is shared out among
+    them. A line mostly on one compact spot is that spot's outline. A chip of the rim and the dark spots
+    on it are one defect, and so are finds closer together than chance would have them.
 
     Parameters
     ----------
