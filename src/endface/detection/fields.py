@@ -51,8 +51,8 @@ def unite_fields(findings: list[Defect], zones: Zones) -> list[Defect]:
     rest = [d for d in findings if id(d) not in taken]
     if not fields:
         return rest
-    free = instance_map(tuple(rest), zones.shape) == 0
-    return rest + [_filled(field, gap, free[field.box]) for field, gap in fields]
+    empty = instance_map(tuple(rest), zones.shape) == 0
+    return rest + [_filled(field, gap, empty[field.box]) for field, gap in fields]
 
 
 def _filled(field: Defect, gap_px: float, free: NDArray[np.bool_]) -> Defect:
