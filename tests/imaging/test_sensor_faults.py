@@ -85,6 +85,27 @@ def test_a_cluster_among_many_dead_pixels_goes_with_its_ringing():
     assert np.abs(image[where]).max() < 5
 
 
+def test_a_weak_soft_cluster_goes_where_nearly_all_dark_specks_are_dead_pixels():
+    left = []
+    for n_single in (60, 4):
+        image = noise()
+        dead_clusters(image, n_single)
+        weak = np.s_[100:103, 60:62]
+        image[weak] -= 5
+        remove_dead_pixels(image, ALL)
+        left.append(float(image[weak].mean()))
+    assert left[0] > -2
+    assert left[1] < -4
+
+
+def test_a_large_dark_thing_stays_among_dead_pixels():
+    image = noise()
+    dead_clusters(image, 60)
+    image[150:155, 20:90] -= 12
+    remove_dead_pixels(image, ALL)
+    assert image[150:155, 20:90].max() < -5
+
+
 def test_it_stays_where_dead_pixels_are_few_or_specks_are_seen_through_optics():
     image = noise()
     where = dead_clusters(image, 4)

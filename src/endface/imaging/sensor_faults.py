@@ -19,7 +19,7 @@ _SHARPEST = 0.15
 _SHARPEST_OF_MANY = 0.45
 _MANY = 12
 _PARTS = 4  # of a line of the sensor that must all show it
-# Where nearly all are, so are those few whose neighbours are at fault too and hide how sharp they are.
+# Where nearly all are, so are the rest: weak ones, and clusters, in which neighbours hide how sharp each is.
 _NEARLY_ALL = 0.9
 _WIDEST_PX = 9
 # Resampling leaves so much of a fault round it, with the other sign.
@@ -65,8 +65,8 @@ def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) 
 def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
     """Level, in place, specks in `residual` (H, W) that are sharper than any lens could draw them.
 
-    Dead and hot pixels, also where the camera has interpolated them over 2 x 2. Where nearly all specks of
-    one sign are such, the small ones among the rest are clusters of them and go too, with their ringing.
+    Dead and hot pixels, also where the camera has interpolated them over 2 x 2. Where nearly all clear specks
+    of one sign are such, so is every small speck of that sign, weak ones and clusters with their ringing.
 
     Examples
     --------
@@ -105,9 +105,8 @@ def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -
             if levelled[sign] > max(_MANY, 0.5 * n_clear):
                 fault |= same & (sharpness < _SHARPEST_OF_MANY)
             if levelled[sign] > max(_MANY, _NEARLY_ALL * n_clear):
-                whole = clear & (~fault | (np.abs(centre) > limit / _RINGING))
-                _level_patches(residual, sign, x[whole], y[whole])
-                fault &= ~whole
+                small = _level_patches(residual, sign, x[same], y[same], clear[same])
+                fault[same] = np.where(small, ~clear[same], fault[same])
         if not fault.any():
             return
         level = around[fault] / 12
@@ -117,24 +116,39 @@ def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -
 
 
 def _level_patches(
-    residual: NDArray[np.float32], sign: int, x: NDArray[np.int32], y: NDArray[np.int32]
-) -> None:
-    """Level, in place, small patches of one sign round the summits `x`, `y` (upper left corners of 2 x 2)."""
+    residual: NDArray[np.float32],
+    sign: int,
+    x: NDArray[np.int32],
+    y: NDArray[np.int32],
+    clear: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Level, in place, the small patches of one sign under `clear` ones of some summits.
+
+    Summits are given by the upper left corners `x`, `y` of their 2 x 2 pixels; returns (n,) which of them lie
+    on no large patch.
+    """
     limit = 3 * robust_sigma(residual[::3, ::3])
-    patches = (residual * np.float32(sign) > limit).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(patches, connectivity=8)
+    size = residual * np.float32(sign)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((size > limit).astype(np.uint8), connectivity=8)
     small = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) <= _WIDEST_PX
+    small[0] = True
+    under = np.stack([labels[y + i, x + j] for i in (0, 1) for j in (0, 1)])
     chosen = np.zeros(len(stats), bool)
-    for i in (0, 1):
-        for j in (0, 1):
-            chosen[labels[y + i, x + j]] = True
+    chosen[under[:, clear]] = True
     chosen &= small
     chosen[0] = False
-    # with the ringing that resampling leaves round them
-    fault = cv2.dilate(chosen[labels].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    patches = chosen[labels]
+    # and round strong ones the ringing that resampling leaves
+    strong = patches & (size > limit / _RINGING)
+    fault = _grown(patches, 1) | _grown(strong, 2)
     sound = (~fault).astype(np.float32)
     total, count = (cv2.boxFilter(part, -1, (15, 15)) for part in (residual * sound, sound))
     residual[fault] = total[fault] / np.maximum(count[fault], 1e-3)
+    return np.asarray(small[under].all(axis=0))
+
+
+def _grown(mask: NDArray[np.bool_], reach_px: int) -> NDArray[np.bool_]:
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach_px + 1,) * 2, np.uint8)) > 0
 
 
 def _row_medians(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
