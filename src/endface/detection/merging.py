@@ -19,7 +19,7 @@ _BRIGHT_SIDE_PX = 6
 _ON_HALO = 0.3
 _FRINGE_PX = 30
 _ON_LINE_PX = 3
-_BESIDE_LINE_PX = 8
+_BESIDE_PX = 8
 _LEAST_PX = 12
 # a find of twice the significance is no companion
 _RIM_LIGHT = 0.5
@@ -49,9 +49,34 @@ def merge_findings(
     spots = _without_halos(spots, [*kept_lines, *chips], shape)
     kept_lines = _without_halos(kept_lines, [d for d in spots if is_long(d)], shape)
     chips = _without_halos(chips, [*kept_lines, *spots], shape)
-    chips, dark = join_onto(chips, [d for d in spots if d.polarity < 0], shape, reach_px=1)
+    dark, chips = _take_breaks([d for d in spots if d.polarity < 0], chips, shape)
     spots = [d for d in spots if d.polarity >= 0] + dark + chips
     return tuple(unite_fields(_link(_share_out(spots, kept_lines, shape)), zones))
+
+
+def _take_breaks(
+    spots: list[Defect], chips: list[Defect], shape: tuple[int, int]
+) -> tuple[list[Defect], list[Defect]]:
+    """Make one defect of each chip and the spots on it; return the other spots, and the chips.
+
+    A spot that lies for the most part far from all chips is no spot on a chip. What crosses the rim breaks it
+    twice: chips mostly on such a spot are parts of it.
+    """
+    beside = owners(chips, shape, reach_px=_BESIDE_PX)
+    across = [np.count_nonzero(beside[d.box][d.mask]) < 0.5 * d.area_px for d in spots]
+    large = [spot for spot, far in zip(spots, across, strict=True) if far]
+    number = owners(large, shape, reach_px=0)
+    together = [[spot] for spot in large]
+    left = []
+    for chip in chips:
+        under = np.bincount(number[chip.box][chip.mask], minlength=1)
+        host = int(under.argmax())
+        if host and 2 * under[host] > chip.area_px:
+            together[host - 1].append(chip)
+        else:
+            left.append(chip)
+    chips, small = join_onto(left, [d for d, far in zip(spots, across, strict=True) if not far], shape, reach_px=1)
+    return [unite(parts) for parts in together] + small, chips
 
 
 def _runs_round(find: Defect, hosts: list[Defect]) -> bool:
@@ -130,7 +155,7 @@ def _share_out(spots: list[Defect], lines: list[Defect], shape: tuple[int, int])
     lines = sorted(lines, key=_strength)
     spot_map = instance_map(tuple(spots), shape)
     under = [np.bincount(spot_map[line.box][line.mask], minlength=len(spots) + 1) for line in lines]
-    beside = owners(lines, shape, reach_px=_BESIDE_LINE_PX)
+    beside = owners(lines, shape, reach_px=_BESIDE_PX)
     owner = owners(lines, shape, reach_px=_ON_LINE_PX)
     for number, line in enumerate(lines, start=1):  # a line's own pixels come before its neighbour's reach
         owner[line.box][line.mask] = number

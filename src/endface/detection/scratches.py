@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -84,16 +86,26 @@ def _with_other_sides(lines: list[Defect], gray: NDArray[np.float32]) -> list[De
     contrasts: list[float] = []
     for line in sorted(lines, key=lambda d: -d.score):
         contrast = abs(float(np.median(gray[line.box][line.mask])))
-        under = owner[line.box][line.mask]
-        if np.count_nonzero(under) <= 0.5 * under.size:
+        under = np.where(line.mask, owner[line.box], 0)
+        counts = np.bincount(under.ravel(), minlength=2)[1:]
+        host = int(counts.argmax())
+        other_side = counts[host] > 0 and line.polarity != scratches[host][0].polarity
+        share = _along(line.mask, under == host + 1) if other_side else counts.sum() / line.area_px
+        if share <= 0.5:
             scratches.append([line])
             contrasts.append(contrast)
             stamp(owner, line, _SIDE_REACH_PX, value=len(scratches))
-            continue
-        host = int(np.bincount(under)[1:].argmax())
-        if line.polarity != scratches[host][0].polarity and contrast >= _SIDE_CONTRAST * contrasts[host]:
+        elif other_side and contrast >= _SIDE_CONTRAST * contrasts[host]:
             scratches[host].append(line)
     return [unite(parts) for parts in scratches]
+
+
+def _along(line: NDArray[np.bool_], part: NDArray[np.bool_]) -> float:
+    """Return the share of a line's length along which some of `part` of its mask lies."""
+    depth = cv2.distanceTransform(np.pad(line, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    size = 2 * math.ceil(depth.max()) + 1
+    near = cv2.dilate(part.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    return float(near[depth > 0.5 * depth.max()].mean())
 
 
 def _lines_at(

@@ -25,9 +25,11 @@ from endface.imaging.linewidth import (
     photometric_width,
     profiles_across,
     seen_share,
+    steps_across,
     unblurred_width,
 )
 from endface.imaging.patches import MARGIN, Patches
+from endface.imaging.ringlevel import ring_level
 from endface.imaging.shape import Shape, measure_shapes
 from endface.imaging.skeleton import Centerline, trace_all
 from endface.imaging.spotlook import SpotLook, look_at_spot, unblurred_diameter
@@ -229,9 +231,9 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         share = seen_share(scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across)
         length, length_px = share * line.length, share * line.length_px
         waviness = crest_waviness(across, path_px, width=line.mean_width, reach=reach, spacing=scene.spacing)
-        usable = _usable(scene, path_px, reach)
+        freed, usable = _freed(scene, across, path_px, reach)
         seen = photometric_width(
-            scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across, usable=usable
+            scene.gray, path_px, reach=reach, spacing=scene.spacing, across=freed, usable=usable
         )
         if math.isnan(seen.mean):
             width, widest = line.mean_width, line.max_width
@@ -257,26 +259,28 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
     }
 
 
-def _usable(scene: _Scene, path_px: NDArray[np.float64], reach: float) -> NDArray[np.bool_] | None:
-    """Return where across a line nothing else is seen: no other defect, no other zone; None for everywhere.
-
-    Where the line crosses from one zone to another, its profile is that of the border.
-    """
+def _freed(
+    scene: _Scene, across: NDArray[np.float64], path_px: NDArray[np.float64], reach: float
+) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+    """Return the profiles of a line freed of the fibre's rings, and where nothing else is seen (None: everywhere)."""
     margin = math.ceil(reach / min(scene.spacing)) + 1
     top, left = np.maximum(np.floor(path_px.min(axis=0)).astype(int) - margin, 0)
     bottom, right = np.ceil(path_px.max(axis=0)).astype(int) + margin + 1
     box = slice(top, bottom), slice(left, right)
     usable: NDArray[np.bool_] | None = None
-    if np.ptp(scene.anatomy[box]):
-        zone = labels_across(scene.anatomy, path_px, reach=reach, spacing=scene.spacing)
-        within = (zone == zone[:, zone.shape[1] // 2, None]).all(axis=1)
-        usable = np.repeat(within[:, None], zone.shape[1], axis=1)
+    rim = scene.zones.cladding
+    if rim is not None and np.ptp(scene.anatomy[box]):
+        steps, m = steps_across(path_px, reach=reach, spacing=scene.spacing)
+        points = path_px[:, :, None] + steps[:, :, None] * np.arange(-m, m + 1)
+        level = ring_level(scene.gray, scene.blocked, points, rim=rim, core=scene.zones.core)
+        usable = np.isfinite(level)
+        across = across - np.where(usable, level, 0.0)
     if np.count_nonzero(np.bincount(scene.numbers[box].ravel())[1:]) > 1:
         number = labels_across(scene.numbers, path_px, reach=reach, spacing=scene.spacing)
         counts = np.bincount(number[:, number.shape[1] // 2], minlength=2)
         free = (number == 0) | (number == counts[1:].argmax() + 1)
         usable = free if usable is None else usable & free
-    return usable
+    return across, usable
 
 
 def _look(scene: _Scene, defect: Defect, line: Centerline) -> SpotLook:

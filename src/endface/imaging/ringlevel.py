@@ -1,0 +1,74 @@
+"""What a face shows beside a line, at the same distance from the fibre's centre: the ground of its profiles."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from endface.imaging.ellipse import Ellipse
+
+_ARCS_PX = (12.0, 24.0, 40.0)  # how far along the ring to look, to both sides
+
+
+def ring_level(
+    image: NDArray[np.float32],
+    blocked: NDArray[np.uint8],
+    points_px: NDArray[np.float64],
+    *,
+    rim: Ellipse,
+    core: Ellipse | None = None,
+) -> NDArray[np.float64]:
+    """Return the mean gray value beside each point, along the ring round the fibre's centre it lies on.
+
+    Across the edge of a core or the rim, gray values change by more than any scratch makes; along the ring
+    they hardly do. What is taken from both sides does not follow slow changes along it either.
+
+    Parameters
+    ----------
+    image : (H, W) float32 ndarray
+    blocked : (H, W) uint8 ndarray
+        Not 0 where there is something else than the clean face.
+    points_px : (N, 2, M) float64 ndarray
+        Rows and columns; all M points of a row share their centre.
+    rim, core : Ellipse
+        Rings go over from the core's centre to that of the rim, which need not be the same.
+
+    Returns
+    -------
+    (N, M) float64 ndarray
+        NaN where nothing beside is free.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[:101, :101]
+    >>> image = np.hypot(y - 50, x - 50).astype(np.float32)
+    >>> rim = Ellipse(50.0, 50.0, 45.0, 45.0)
+    >>> points = np.array([[[50.0, 50.0], [80.0, 85.0]]])
+    >>> ring_level(image, np.zeros(image.shape, np.uint8), points, rim=rim).round(1).tolist()
+    [[30.0, 35.0]]
+    """
+    centre = np.array([rim.cy_px, rim.cx_px])
+    radii = np.array([rim.ry_px, rim.rx_px])
+    middle = points_px[:, :, points_px.shape[2] // 2]
+    if core is None:
+        centres = np.broadcast_to(centre, middle.shape)
+    else:
+        inner = core.radius_px / rim.radius_px
+        out = np.clip((np.hypot(*((middle - centre) / radii).T) - inner) / max(1.0 - inner, 1e-6), 0.0, 1.0)
+        start = np.array([core.cy_px, core.cx_px])
+        centres = start + out[:, None] * (centre - start)
+    y, x = ((points_px - centres[:, :, None]) / radii[:, None]).transpose(1, 0, 2)
+    distance_px = np.maximum(np.hypot(y, x) * rim.radius_px, 1e-6)
+    total, count = np.zeros(y.shape), np.zeros(y.shape)
+    for arc in _ARCS_PX:
+        for angle in (np.minimum(arc / distance_px, math.pi / 2) * side for side in (1.0, -1.0)):
+            cos, sin = np.cos(angle), np.sin(angle)
+            to_x = ((x * cos - y * sin) * radii[1] + centres[:, 1:]).astype(np.float32)
+            to_y = ((x * sin + y * cos) * radii[0] + centres[:, :1]).astype(np.float32)
+            free = cv2.remap(blocked, to_x, to_y, cv2.INTER_NEAREST, borderValue=1) == 0
+            total += free * cv2.remap(image, to_x, to_y, cv2.INTER_LINEAR)
+            count += free
+    return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
