@@ -21,10 +21,12 @@ from endface.imaging.contrast import Contrast, measure_contrasts
 from endface.imaging.crest import crest_waviness
 from endface.imaging.focus import edge_blur_px
 from endface.imaging.linewidth import (
+    LineWidth,
     labels_across,
     photometric_width,
     profiles_across,
     seen_share,
+    smooth_path,
     steps_across,
     unblurred_width,
 )
@@ -231,10 +233,7 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         share = seen_share(scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across)
         length, length_px = share * line.length, share * line.length_px
         waviness = crest_waviness(across, path_px, width=line.mean_width, reach=reach, spacing=scene.spacing)
-        freed, usable = _freed(scene, across, path_px, reach)
-        seen = photometric_width(
-            scene.gray, path_px, reach=reach, spacing=scene.spacing, across=freed, usable=usable
-        )
+        seen = _line_width(scene, smooth_path(path_px), reach)
         if math.isnan(seen.mean):
             width, widest = line.mean_width, line.max_width
         else:
@@ -259,10 +258,9 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
     }
 
 
-def _freed(
-    scene: _Scene, across: NDArray[np.float64], path_px: NDArray[np.float64], reach: float
-) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
-    """Return the profiles of a line freed of the fibre's rings, and where nothing else is seen (None: everywhere)."""
+def _line_width(scene: _Scene, path_px: NDArray[np.float64], reach: float) -> LineWidth:
+    """Measure how wide a line looks where no other defect is seen, free of the fibre's rings."""
+    across = profiles_across(scene.gray, path_px, reach=reach, spacing=scene.spacing)
     margin = math.ceil(reach / min(scene.spacing)) + 1
     top, left = np.maximum(np.floor(path_px.min(axis=0)).astype(int) - margin, 0)
     bottom, right = np.ceil(path_px.max(axis=0)).astype(int) + margin + 1
@@ -280,7 +278,9 @@ def _freed(
         counts = np.bincount(number[:, number.shape[1] // 2], minlength=2)
         free = (number == 0) | (number == counts[1:].argmax() + 1)
         usable = free if usable is None else usable & free
-    return across, usable
+    return photometric_width(
+        scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across, usable=usable
+    )
 
 
 def _look(scene: _Scene, defect: Defect, line: Centerline) -> SpotLook:
