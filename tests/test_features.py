@@ -155,6 +155,17 @@ def test_diameter_bias_is_below_0_3_um(diameter_um: float) -> None:
     assert abs(np.mean(errors)) <= 0.3
 
 
+@pytest.mark.parametrize("angle_deg", [0, 40, 75])
+def test_edges_of_core_and_rim_leave_widths_alone(angle_deg: float) -> None:
+    zones = fibre()
+    for depth in (-25, 25):
+        share = stroke(zones, angle_deg, 42, 2.4)
+        image = cv2.GaussianBlur(face(zones) + depth * share, (0, 0), 1.0)
+        defect = from_mask(share >= 0.5, polarity=int(np.sign(depth)))
+        table = measure_defects(image, zones, iec_map(zones), (defect,), blur_px=1.0)
+        assert table["width_um"][0] == pytest.approx(2.4, abs=0.4)
+
+
 def test_order_of_defects_only_permutes_rows() -> None:
     image, zones, defects = scene()
     one = measure_defects(image, zones, iec_map(zones), defects).drop("instance")

@@ -1,5 +1,7 @@
 """Merging: which finds are one thing, and which are several."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from endface.annotation import AnatomyZone, Calibration, Defect, Zones, instance
 from endface.detection.fields import unite_fields
 from endface.detection.joining import join_onto, owners, trim
 from endface.detection.merging import merge_findings
+from endface.detection.scratches import _with_other_sides
 
 SHAPE = (400, 400)
 
@@ -138,3 +141,29 @@ def test_guests_join_their_hosts_and_are_shared_out_among_several():
     assert max(one.x_px + one.mask.shape[1] for one in joined[:1]) <= 112
     assert joined[1].x_px >= 119
     assert set(np.unique(owners(hosts, SHAPE, reach_px=1))) == {0, 1, 2}
+
+
+def test_what_crosses_the_rim_is_no_row_of_chips():
+    thread = stroke((60, 100), (340, 200), 7)
+    chips = [
+        stroke((140, 128), (150, 132), 7, detector="rim"),
+        stroke((240, 164), (252, 168), 7, detector="rim"),
+    ]
+    # a chip and the spot that a wider look finds on it, beside the thread
+    chip = disc(200, 300, 6, detector="rim")
+    found = merge_findings([thread, disc(200, 300, 8)], [], [*chips, chip], zones())
+    assert len(found) == 2
+    assert min(covered(thread, max(found, key=lambda one: one.area_px)), 1.0) == 1.0
+    assert covered(chip, min(found, key=lambda one: one.area_px)) == 1.0
+
+
+def test_a_dark_and_a_bright_side_are_one_scratch_however_broad():
+    gray = np.zeros(SHAPE, np.float32)
+    dark, bright = stroke((50, 100), (150, 100), 11), stroke((50, 109), (150, 109), 5, polarity=1, score=60)
+    apart = stroke((50, 130), (150, 130), 5, polarity=1)
+    for line in (dark, bright, apart):
+        gray[line.box][line.mask] = 40.0 * line.polarity
+    dark, bright, apart = (replace(line, detector="line") for line in (dark, bright, apart))
+    assert len(_with_other_sides([dark, bright, apart], gray)) == 2
+    # its own kind beside a line is another line
+    assert len(_with_other_sides([dark, replace(bright, polarity=-1)], gray)) == 2

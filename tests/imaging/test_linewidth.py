@@ -14,6 +14,7 @@ from endface.imaging.linewidth import (
     photometric_width,
     profiles_across,
     seen_share,
+    smooth_path,
     unblurred_width,
 )
 
@@ -109,3 +110,23 @@ def test_where_nothing_can_be_used_everything_is() -> None:
 
 
 PATH = np.stack([np.full(140, 29.0), np.arange(10.0, 150.0)], axis=1)
+
+
+def test_a_wavering_path_does_not_widen_a_line() -> None:
+    image = blurred(groove(3.0, last=75.0), 0.8)
+    straight = path(33, 72)
+    wavering = straight + np.stack([np.sin(np.arange(40.0) / 2.0), np.zeros(40)], axis=1)
+    true, seen = (photometric_width(image, way, reach=11).mean for way in (straight, smooth_path(wavering)))
+    assert seen == pytest.approx(true, abs=0.15)
+    # what winds is left as it is
+    winding = path(0, 150) + np.stack([8 * np.sin(np.arange(151.0) / 6.0), np.zeros(151)], axis=1)
+    assert smooth_path(winding) is winding
+
+
+def test_uneven_lines_are_less_certain() -> None:
+    even = blurred(groove(4.0), 0.8)
+    uneven = even.copy()
+    uneven[:, 50:70] = blurred(groove(9.0), 0.8)[:, 50:70]
+    uneven[:, 80:105] = blurred(groove(6.0), 0.8)[:, 80:105]
+    first, second = (photometric_width(image, path(35, 125), reach=13) for image in (even, uneven))
+    assert second.sd > 1.5 * first.sd

@@ -75,7 +75,9 @@ def _take_breaks(
             together[host - 1].append(chip)
         else:
             left.append(chip)
-    chips, small = join_onto(left, [d for d, far in zip(spots, across, strict=True) if not far], shape, reach_px=1)
+    chips, small = join_onto(
+        left, [d for d, far in zip(spots, across, strict=True) if not far], shape, reach_px=1
+    )
     return [unite(parts) for parts in together] + small, chips
 
 

@@ -115,7 +115,9 @@ def photometric_width(
         return LineWidth(math.nan, math.nan, 0.0, math.nan)
     mean, peak = float(np.median(widths)), float(np.median(peaks))
     # a line is as wide as its neighbours, its gaps and its own unevenness let it look here and there
-    scatter = max(_NOISE_TO_WIDTH * mean * noise / abs(peak), 1.4826 * float(np.median(np.abs(widths - mean))))
+    scatter = max(
+        _NOISE_TO_WIDTH * mean * noise / abs(peak), 1.4826 * float(np.median(np.abs(widths - mean)))
+    )
     sd = math.hypot(scatter / math.sqrt(widths.size), _SHAPE_TO_WIDTH * mean)
     return LineWidth(mean, float(np.max(widths)), peak, sd)
 

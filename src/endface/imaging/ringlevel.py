@@ -1,4 +1,4 @@
-"""What a face shows beside a line, at the same distance from the fibre's centre: the ground of its profiles."""
+"""What a face shows beside a line, equally far from the fibre's centre: the ground of its profiles."""
 
 from __future__ import annotations
 
