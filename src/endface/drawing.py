@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from endface.annotation import DefectClass, Zones
+from endface.annotation import DefectClass
 from endface.config import Settings, fingerprint
 from endface.imaging.draw import draw_overlay
+from endface.imaging.ellipse import Ellipse
 from endface.places import together
 from endface.rules import rule_classes
 from endface.severity import score_severity
@@ -37,12 +38,14 @@ class DrawTask:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pixels:
-    """What is drawn on and drawn in, each (H, W)."""
+    """What is drawn on and drawn in, each (H, W), and the rims of the fibre."""
 
     image: NDArray[Any]
-    zones: Zones
     iec: NDArray[np.uint8]
     instances: NDArray[np.uint16]
+    cladding: Ellipse | None
+    core: Ellipse | None
+    core_measured: bool
 
 
 def draw(task: DrawTask, pixels: Pixels, record_key: str) -> None:
@@ -57,11 +60,11 @@ def draw(task: DrawTask, pixels: Pixels, record_key: str) -> None:
         if task.settings.output.overlays:
             overlay = draw_overlay(
                 pixels.image,
-                cladding=pixels.zones.cladding,
-                core=pixels.zones.core,
+                cladding=pixels.cladding,
+                core=pixels.core,
                 class_mask=mask,
                 iec=pixels.iec,
-                core_measured=pixels.zones.core_source == "measured",
+                core_measured=pixels.core_measured,
             )
             write_overlay(folder.overlay(image_id), overlay)
         for number, defect_id, kind, level in task.defects:

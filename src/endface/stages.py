@@ -47,6 +47,7 @@ from endface.store import (
     read_json,
     read_png,
     read_record,
+    rims_from_record,
     write_gray,
     write_maps,
     write_numbers,
@@ -161,7 +162,8 @@ def analyse_file(task: AnalyseTask) -> Outcome:
         # while the pixels are at hand: most defects keep the name they would get alone
         named = named_alone(source.image_id, measures.defects, settings)
         drawing = DrawTask(source.image, source.image_id, folder, settings, named)
-        draw(drawing, Pixels(sample.image, zones, measures.iec, instances), key)
+        rims = (zones.cladding, zones.core, zones.core_source == "measured")
+        draw(drawing, Pixels(sample.image, measures.iec, instances, *rims), key)
         return Outcome(digest)
 
     return guarded(work, source.image, stage)
@@ -180,9 +182,10 @@ def draw_image(task: DrawTask) -> Outcome:
             return Outcome(reused=True)
         pixels = Pixels(
             read_png(folder.image(image_id)),
-            zones_from_record(record["zones"], read_png(folder.mask(image_id, "zones"))),
             read_png(folder.mask(image_id, "iec")),
             read_png(folder.mask(image_id, "instances")),
+            *rims_from_record(record["zones"]),
+            record["zones"]["core_source"] == "measured",
         )
         draw(task, pixels, record["key"])
         kept = {str(file) for file in drawn_files(task)}

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -268,9 +269,17 @@ def iec_map(zones: Zones, diameters_um: Mapping[str, tuple[float, float]]) -> ND
     centre = zones.cladding
     circle = Ellipse(centre.cx_px, centre.cy_px, 0.5 / scale.um_per_px_x, 0.5 / scale.um_per_px_y)
     diameter_um = circle.radius_map(zones.shape)
+    # each pixel lies between two borders; what is there is looked up
+    borders = sorted({border for pair in diameters_um.values() for border in pair if border > 0})
+    table = np.zeros(256, np.uint8)
     for name, (inner, outer) in diameters_um.items():
-        codes[(diameter_um >= inner) & (diameter_um < outer)] = IecZone[name]
-    codes[~zones.valid] = IecZone.OUTSIDE
+        table[sum(border <= inner for border in borders) : sum(border < outer for border in borders) + 1] = (
+            IecZone[name]
+        )
+    for border in borders:
+        codes += (diameter_um >= border).view(np.uint8)
+    codes = np.asarray(cv2.LUT(codes, table), np.uint8)
+    codes *= zones.valid.view(np.uint8)
     return codes
 
 
@@ -315,7 +324,10 @@ def zone_geometry(zones: Zones) -> ZoneGeometry:
     The offset and the concentricity error are given only where the core was measured, never for a nominal
     one.
     """
-    area_px = {zone.name.lower(): int(np.count_nonzero(zones.anatomy == zone)) for zone in AnatomyZone}
+    counts = np.rint(
+        cv2.calcHist([zones.anatomy], [0], None, [len(AnatomyZone)], [0, len(AnatomyZone)])
+    ).ravel()
+    area_px = {zone.name.lower(): int(counts[zone]) for zone in AnatomyZone}
     pitch_y, pitch_x = zones.calibration.spacing_um
     area_um2 = {name: n * pitch_x * pitch_y for name, n in area_px.items()} if zones.calibration.known else {}
     geometry = ZoneGeometry(area_px=area_px, area_um2=area_um2)

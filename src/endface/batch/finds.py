@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from endface.errors import FormatError
 from endface.imaging.ellipse import Ellipse
-from endface.store import RunFolder, read_content, unpack_pixels
+from endface.store import RunFolder, read_content, rims_from_record, unpack_pixels
 
 COARSE = 4
 """Step of the maps of pixels that can tell."""
@@ -76,7 +76,7 @@ def read_finds(folder: RunFolder, image_id: str) -> Finds:
         row, zones = content["row"], content["zones"]
         return Finds(
             shape=(row["height_px"], row["width_px"]),
-            rims=tuple(Ellipse(**zones[name]) for name in ("cladding", "core") if zones[name]),
+            rims=tuple(rim for rim in rims_from_record(zones) if rim is not None),
             packed=content["pixels"],
             instances=np.array(columns["instance"], np.int64),
             bright=np.array([(value or 0) > 0 for value in columns["polarity"]], np.bool_),

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from endface.annotation import Zones
+from endface.annotation import AnatomyZone, Zones
 from endface.detection.structure import remove_structure
 from endface.errors import FormatError
 from endface.imaging.ellipse import Ellipse
@@ -25,7 +25,7 @@ from endface.places import read_bytes
 from endface.stages import Outcome, Stage, guarded
 from endface.store import RunFolder, raw_mask, read_content, read_png, write_bytes, zones_from_record
 
-_SAMPLE = 63
+_SAMPLE = 27
 _GROUPS = 9
 # larger frames are studied in blocks of pixels
 _FINE_PX = 400_000
@@ -115,13 +115,18 @@ def step_of(shape: tuple[int, int]) -> int:
 
 def _reduced(folder: RunFolder, image_id: str) -> tuple[NDArray[np.float32], Zones, int]:
     """Return an image as found, and its zones, in means of `step` x `step` pixels, and the step."""
-    zones = zones_from_record(
-        read_content(folder, image_id)["zones"], read_png(raw_mask(folder, image_id, "zones"))
-    )
-    image = read_png(folder.image(image_id)).astype(np.float32)
+    content = read_content(folder, image_id)
+    image = read_png(folder.image(image_id))
     step = step_of(image.shape)
     height, width = (size // step for size in image.shape)
-    anatomy = np.ascontiguousarray(zones.anatomy[step // 2 :: step, step // 2 :: step][:height, :width])
+    # of the map only the pixels that show nothing count, and there are none where zones make up the image
+    if sum(row["zone_area_px"] for row in content["zone_rows"]) == image.size:
+        anatomy = np.full((height, width), AnatomyZone.FERRULE, np.uint8)
+    else:
+        mask = read_png(raw_mask(folder, image_id, "zones"))
+        anatomy = np.ascontiguousarray(mask[step // 2 :: step, step // 2 :: step][:height, :width])
+    zones = zones_from_record(content["zones"], anatomy)
+    image = image.astype(np.float32)
     if step > 1:
         whole = image[: height * step, : width * step]
         image = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)

@@ -35,7 +35,6 @@ from endface.store import (
     zones_to_record,
 )
 
-_KINDS = ("zones", "iec", "instances")
 _FROM_PITCH = ("um_per_px_x", "um_per_px_y", "core_offset_um", "profile")
 _NOMINAL_CORE_UM = 9.0
 
@@ -116,10 +115,12 @@ def _apply(task: SettleTask, own: Record, key: str) -> None:
         instances = read_png(folder.mask(image_id, "instances"))
         defects = _defects(own, instances, correction.left_out)
         measures = measure(image, zones, defects, task.settings, white_level=white_level(image))
-        for kind in _KINDS:
+        masks = ("zones", "iec", "instances") if correction.um_per_px is not None else ("instances",)
+        for kind in masks:
             write_bytes(folder.batch.mask(image_id, kind), folder.mask(image_id, kind).read_bytes())
-        write_palette(folder.mask(image_id, "zones"), zones.anatomy, kind="anatomy")
-        write_palette(folder.mask(image_id, "iec"), measures.iec, kind="iec")
+        if correction.um_per_px is not None:
+            write_palette(folder.mask(image_id, "zones"), zones.anatomy, kind="anatomy")
+            write_palette(folder.mask(image_id, "iec"), measures.iec, kind="iec")
         write_numbers(folder.mask(image_id, "instances"), instance_map(defects, zones.shape))
         changed = {name: value for name, value in measures.row.items() if name in _FROM_PITCH}
         changed |= {name: value for name, value in measures.row.items() if name.startswith("core_")}

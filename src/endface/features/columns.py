@@ -195,5 +195,4 @@ def schema_of(columns: Iterable[Column]) -> dict[str, type[pl.DataType]]:
 
 def to_table(rows: Sequence[Mapping[str, object]], columns: Sequence[Column]) -> pl.DataFrame:
     """Return rows as a table with exactly these columns and types, also when there are no rows."""
-    schema = schema_of(columns)
-    return pl.DataFrame({name: [row[name] for row in rows] for name in schema}, schema=schema)
+    return pl.from_dicts(rows, schema=schema_of(columns)) if rows else pl.DataFrame(schema=schema_of(columns))

@@ -44,13 +44,13 @@ def measure_zones(image: NDArray[np.generic], zones: Zones, defects: tuple[Defec
     >>> table.select("zone", "zone_area_px", "cleanliness").row(0)
     ('ferrule', 1600, 1.0)
     """
-    gray = np.ascontiguousarray(image, np.float32)
+    gray = image if image.dtype == np.uint8 else np.ascontiguousarray(image, np.float32)
     instances = instance_map(defects, zones.shape)
     steepness = gradient_magnitude(gray)
     code = zones.anatomy * zones.valid.view(np.uint8)  # `OUTSIDE` is 0
     dirty = np.asarray(cv2.inRange(instances, 1, 65535), np.uint8)
     border = _zone_borders(zones.anatomy.astype(np.uint8, copy=False))
-    smooth = np.asarray(cv2.blur(gray, (5, 5)), np.float32)
+    smooth = np.asarray(cv2.boxFilter(gray, cv2.CV_32F, (5, 5)), np.float32)
     low, high = (float(v) for v in cv2.minMaxLoc(gray)[:2])
     rows = []
     for zone in MEASURED_ZONES:
@@ -201,7 +201,8 @@ def _quiet_grays(
     """Return figures of the clean pixels away from the steps between zones."""
     mean, spread = (float(value.item()) for value in cv2.meanStdDev(smooth, mask=quiet))
     return {
-        "mean_gradient": float(cv2.mean(steepness, mask=quiet)[0]),
+        # the sum of what is left of the others; a mean under a mask takes twice as long
+        "mean_gradient": cv2.sumElems(cv2.copyTo(steepness, quiet))[0] / cv2.countNonZero(quiet),
         "uniformity": max(0.0, 1.0 - spread / mean) if mean > 0 else 0.0,
     }
 

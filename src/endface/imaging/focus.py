@@ -47,21 +47,23 @@ def edge_blur_px(image: NDArray[np.generic], mask: NDArray[np.bool_] | None = No
     >>> edge_blur_px(step) < 0.8
     True
     """
-    gray = np.ascontiguousarray(image, np.float32)
+    gray = image if image.dtype == np.uint8 else np.ascontiguousarray(image, np.float32)
     inside = _well_inside(gray.shape, mask)
     coarse_x, coarse_y, steep = _gradient(_smooth(gray, COARSE_PX))
     # most pixels show no edge: the median of a Rayleigh distribution gives the noise of the gradient. An odd
     # step takes rows of both fields of an interlaced frame
     step = 2 * math.isqrt(max(1, gray.size // _NOISE_SAMPLE) // 4) + 1
-    values = steep[::step, ::step][inside[::step, ::step] > 0]
+    values = steep[::step, ::step][inside[::step, ::step]]
     if values.size == 0:
         return math.nan
     noise = float(np.median(values)) / 1.1774
     low, high = cv2.minMaxLoc(gray)[:2]
     least = max(NOISE_FACTOR * noise, 1e-6 * max(abs(low), abs(high), 1e-30))
-    crest = (steep >= cv2.dilate(steep, np.ones((3, 3), np.uint8))) & (steep > least) & (inside > 0)
+    crest = steep >= cv2.dilate(steep, np.ones((3, 3), np.uint8))
+    crest &= steep > least
+    crest &= inside
     # by rows and columns: edges are rare, and few pixels have to be looked at again
-    rows, cols = np.nonzero(crest)
+    rows, cols = np.divmod(np.flatnonzero(crest), gray.shape[1])
     if rows.size < MIN_CRESTS:
         return math.nan
     found = steep[rows, cols]
@@ -115,9 +117,10 @@ def score_of_blur(blur_px: float) -> float:
     return 0.0 if math.isnan(blur_px) else 1.0 / (1.0 + (blur_px / HALF_SCORE_BLUR_PX) ** 2)
 
 
-def _smooth(gray: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
-    size = 2 * math.ceil(4.0 * sigma_px) + 1
-    blurred = cv2.GaussianBlur(gray, (size, size), sigma_px, borderType=cv2.BORDER_REFLECT)
+def _smooth(gray: NDArray[np.generic], sigma_px: float) -> NDArray[np.float32]:
+    # as cv2.GaussianBlur does it for floats, from bytes as well
+    kernel = cv2.getGaussianKernel(2 * math.ceil(4.0 * sigma_px) + 1, sigma_px, cv2.CV_32F)
+    blurred = cv2.sepFilter2D(gray, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
     return np.asarray(blurred, np.float32)
 
 
@@ -128,15 +131,17 @@ def _gradient(
     dx = np.asarray(cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=1, scale=0.5), np.float32)
     dy = np.asarray(cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=1, scale=0.5), np.float32)
     # not cv2.magnitude: its last digit depends on where in memory the arrays lie
-    return dx, dy, np.sqrt(dx * dx + dy * dy)
+    steep = dx * dx
+    steep += dy * dy
+    return dx, dy, np.sqrt(steep, out=steep)
 
 
-def _well_inside(shape: tuple[int, ...], mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
-    """Return 255 at the pixels so far inside mask and frame that the smoothing does not reach beyond."""
+def _well_inside(shape: tuple[int, ...], mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Mark the pixels so far inside mask and frame that the smoothing does not reach beyond."""
     margin = math.ceil(3.0 * COARSE_PX)
-    inside = np.zeros(shape, np.uint8)
-    inside[margin:-margin, margin:-margin] = 255
+    inside = np.zeros(shape, np.bool_)
+    inside[margin:-margin, margin:-margin] = True
     if mask is not None and not mask.all():
         window = np.ones((2 * margin + 1,) * 2, np.uint8)
-        inside &= np.asarray(cv2.erode(mask.astype(np.uint8) * np.uint8(255), window), np.uint8)
+        inside &= np.asarray(cv2.erode(mask.view(np.uint8), window)) > 0
     return inside

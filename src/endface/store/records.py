@@ -169,19 +169,26 @@ def zones_to_record(zones: Zones) -> dict[str, Any]:
 
 def zones_from_record(record: Mapping[str, Any], anatomy: NDArray[np.uint8]) -> Zones:
     """Rebuild `Zones` from a record and the anatomy map; rim points are not kept."""
+    cladding, core = rims_from_record(record)
     return Zones(
         found=record["found"],
         reason=record["reason"],
         anatomy=anatomy,
         valid=anatomy != 0,
         calibration=Calibration(**record["calibration"]),
-        cladding=Ellipse(**record["cladding"]) if record["cladding"] else None,
-        core=Ellipse(**record["core"]) if record["core"] else None,
+        cladding=cladding,
+        core=core,
         core_source=record["core_source"],
         confidence=record["confidence"],
         rings_px=tuple(record["rings_px"]),
         flags=tuple(record["flags"]),
     )
+
+
+def rims_from_record(record: Mapping[str, Any]) -> tuple[Ellipse | None, Ellipse | None]:
+    """Return cladding and core from what `zones_to_record` returned."""
+    cladding, core = (record[name] and Ellipse(**record[name]) for name in ("cladding", "core"))
+    return cladding, core
 
 
 def _as_text(content: Mapping[str, Any]) -> str:
