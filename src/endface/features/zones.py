@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,7 +45,7 @@ def measure_zones(image: NDArray[np.generic], zones: Zones, defects: tuple[Defec
     >>> table.select("zone", "zone_area_px", "cleanliness").row(0)
     ('ferrule', 1600, 1.0)
     """
-    gray = image if image.dtype == np.uint8 else np.ascontiguousarray(image, np.float32)
+    gray: NDArray[Any] = image if image.dtype == np.uint8 else np.ascontiguousarray(image, np.float32)
     instances = instance_map(defects, zones.shape)
     steepness = gradient_magnitude(gray)
     code = zones.anatomy * zones.valid.view(np.uint8)  # `OUTSIDE` is 0

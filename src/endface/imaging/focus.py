@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,7 +48,7 @@ def edge_blur_px(image: NDArray[np.generic], mask: NDArray[np.bool_] | None = No
     >>> edge_blur_px(step) < 0.8
     True
     """
-    gray = image if image.dtype == np.uint8 else np.ascontiguousarray(image, np.float32)
+    gray: NDArray[Any] = image if image.dtype == np.uint8 else np.ascontiguousarray(image, np.float32)
     inside = _well_inside(gray.shape, mask)
     coarse_x, coarse_y, steep = _gradient(_smooth(gray, COARSE_PX))
     # most pixels show no edge: the median of a Rayleigh distribution gives the noise of the gradient. An odd
@@ -117,7 +118,7 @@ def score_of_blur(blur_px: float) -> float:
     return 0.0 if math.isnan(blur_px) else 1.0 / (1.0 + (blur_px / HALF_SCORE_BLUR_PX) ** 2)
 
 
-def _smooth(gray: NDArray[np.generic], sigma_px: float) -> NDArray[np.float32]:
+def _smooth(gray: NDArray[Any], sigma_px: float) -> NDArray[np.float32]:
     # as cv2.GaussianBlur does it for floats, from bytes as well
     kernel = cv2.getGaussianKernel(2 * math.ceil(4.0 * sigma_px) + 1, sigma_px, cv2.CV_32F)
     blurred = cv2.sepFilter2D(gray, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)

@@ -172,14 +172,14 @@ def entropy_map(image: NDArray[np.float32], *, radius_px: int = 4) -> NDArray[np
     return np.maximum(out, 0.0)
 
 
-def gradient(image: NDArray[np.generic]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def gradient(image: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the derivatives along x (right) and y (down) in gray per px (Scharr)."""
     dx = cv2.Scharr(image, cv2.CV_32F, 1, 0, scale=1 / 32)
     dy = cv2.Scharr(image, cv2.CV_32F, 0, 1, scale=1 / 32)
     return np.asarray(dx, np.float32), np.asarray(dy, np.float32)
 
 
-def gradient_magnitude(image: NDArray[np.generic]) -> NDArray[np.float32]:
+def gradient_magnitude(image: NDArray[Any]) -> NDArray[np.float32]:
     """Return the steepness of every pixel in gray per px (Scharr)."""
     dx, dy = gradient(image)
     # not cv2.magnitude: its last digit depends on where in memory the arrays lie
