@@ -171,6 +171,8 @@ def test_the_width_of_a_faint_scratch_is_as_uncertain_as_the_table_says():
     assert judge(rows).fail_chance == pytest.approx(0.9987, abs=1e-4)
     assert judge(rows.with_columns(width_sd_um=pl.lit(1.2))).fail_chance == pytest.approx(0.69, abs=0.01)
     # it says nothing of other defects
+    patch = table(("B", "defect", 4.6)).with_columns(diameter_sd_um=pl.lit(1.0))
+    assert judge(patch).fail_chance > 0.3 > judge(table(("B", "defect", 4.6))).fail_chance
     spot = table(("B", "defect", 5.5)).with_columns(width_sd_um=pl.lit(9.0))
     assert judge(spot).fail_chance == 1.0
 

@@ -89,8 +89,8 @@ def grade(
     table : polars.DataFrame
         One row per defect with `type`, `diameter_um`, `width_um` and the column that `zone_crossing`
         needs. Sizes that are null are unknown: the image is INDETERMINATE unless it FAILs whatever they are.
-        `width_sd_um` is the standard uncertainty of a scratch's width that comes on top of
-        `size_uncertainty_px`, none where it is missing. `confidence` tells how likely a find is anything
+        `width_sd_um` and `diameter_sd_um` are standard uncertainties that come on top of
+        `size_uncertainty_px`, none where they are missing. `confidence` tells how likely a find is anything
         (`EVEN_CONFIDENCE`), `scratch_chance` and `contamination_chance` how likely it is of that class,
         `inner_distance_um` how near to the centre it reaches; where they are missing, finds are real, of
         their type, and in their zone. `polarity` (-1 dark), `centroid_x_px`,
@@ -242,7 +242,7 @@ def _things(
         width=width,
         width_sd=np.hypot(np.nan_to_num(sd_um), _values(table, "width_sd_um", 0.0)),
         diameter=diameter,
-        diameter_sd=np.full(len(types), np.nan_to_num(sd_um)),
+        diameter_sd=np.hypot(np.nan_to_num(sd_um), _values(table, "diameter_sd_um", 0.0)),
         real=confidence / (confidence + odds * (1.0 - confidence)),
         scratch=_values(table, CLASS_CHANCES["scratch"], scratch),
         dirt=_values(table, CLASS_CHANCES["contamination"], dirt),

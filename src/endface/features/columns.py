@@ -35,6 +35,9 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
     Column("area_px", "int", "px", "number of pixels"),
     Column("area_um2", "float", "um2", "area"),
     Column("diameter_um", "float", "um", "smallest enclosing circle; of small spots freed of the blur"),
+    Column(
+        "diameter_sd_um", "float", "um", "how uncertain a ragged outline leaves `diameter_um`; 0 for a disc"
+    ),
     Column("diameter_px", "float", "px", "same in pixels of the mean pitch"),
     Column("length_um", "float", "um", "along the centre line for lines, largest extent for blobs"),
     Column("length_px", "float", "px", "same in pixels"),
@@ -48,7 +51,10 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
     Column("max_width_um", "float", "um", "largest width"),
     Column("max_line_width_px", "float", "px", "same in pixels of the mean pitch"),
     Column(
-        "width_sd_um", "float", "um", "noise's part of the standard uncertainty of `width_um`; 0 for spots"
+        "width_sd_um",
+        "float",
+        "um",
+        "standard uncertainty of `width_um` besides that of the pixels; 0 for spots",
     ),
     Column("width_resolved", "bool", "", "false for lines so narrow that `width_um` is an upper bound"),
     Column("orientation_deg", "float", "deg", "major axis, 0 along x, counter-clockwise, in [0, 180)"),

@@ -41,6 +41,7 @@ LINE_SLENDERNESS = 3.0  # from here on length and width are those of a line
 MAX_REACH_PX = 25.0
 MOST_PX = 4_000_000  # of the boxes of defects that are measured together
 COMPACT_SLENDERNESS = 8.0  # beyond, outline and margin are those of a line and not looked at
+RAGGED = 0.25  # standard uncertainty of a diameter by how far the outline is from a circle
 SMALL_SPOT_PX = 5.0  # smaller spots look as wide as the blur makes them
 ASSUMED_BLUR_PX = 1.0  # where no edge of the image is clear enough to tell
 
@@ -311,7 +312,12 @@ def _diameter(scene: _Scene, shape: Shape, look: SpotLook, *, on_rim: bool) -> d
         diameter = unblurred_diameter(look.major, look.blur)
     elif not on_rim and not math.isnan(look.diameter):
         diameter = max(diameter, unblurred_diameter(look.diameter, look.blur))
-    return {"diameter_um": scene.um(diameter), "diameter_px": diameter / scene.pitch}
+    ragged = RAGGED * max(1.0 - shape.circularity, 0.0)
+    return {
+        "diameter_um": scene.um(diameter),
+        "diameter_sd_um": scene.um(ragged * diameter),
+        "diameter_px": diameter / scene.pitch,
+    }
 
 
 def _outlook(look: SpotLook) -> dict[str, object]:
