@@ -11,7 +11,7 @@ from scipy.ndimage import maximum_filter1d
 
 from endface.annotation import Zones
 from endface.imaging.background import PolarGrid, concentric_background, polar_grid, smooth_background
-from endface.imaging.noise import middle_lattice, middle_pixels, robust_sigma, silent_blocks
+from endface.imaging.noise import live_medians, middle_lattice, middle_pixels, robust_sigma, silent_blocks
 from endface.imaging.sensor_faults import remove_dead_pixels, remove_sensor_lines
 
 _BORDER_DEPTH_PX = 16
@@ -119,7 +119,7 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     """
     gray = np.asarray(image, np.float32)
     # the outermost pixels have no surroundings to be compared with
-    mask = cv2.erode(zones.valid.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
+    mask = cv2.erode(zones.valid.view(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).view(bool)
     # steps of one gray level have a spread of 0.29; JPEG makes them coarser and larger than a pixel
     least = 0.5 if np.issubdtype(image.dtype, np.integer) else 1e-4 * max(float(np.ptp(gray)), 1e-9)
     grid, outside = None, None
@@ -206,13 +206,8 @@ def _ring_noise(
     x, y = ((part[:, ::step] + 0.5) / np.float32(factor) - 0.5 for part in (grid.sample_x, grid.sample_y))
     chart = cv2.remap(values, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     known = cv2.remap(zones, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    chart = np.abs(chart)
-    chart[known == 0] = np.inf
-    chart.sort(axis=1)
-    count = np.count_nonzero(np.isfinite(chart), axis=1)
-    middle = np.minimum(count // 2, chart.shape[1] - 1)[:, None]
-    rows = np.take_along_axis(chart, middle, axis=1)[:, 0] / 0.6745
-    rows = maximum_filter1d(np.where(count > 0.05 * chart.shape[1], rows, least), 3)
+    middle, count = live_medians(np.abs(chart), np.asarray(known, np.uint8))
+    rows = maximum_filter1d(np.where(count > 0.05 * chart.shape[1], middle / 0.6745, least), 3)
     floor = max(float(np.median(rows[4 : int(grid.rim_row)])), least)
     return np.maximum(rows, least).astype(np.float32), floor
 
@@ -237,10 +232,8 @@ def _raise_borders(
         if size < 4 * depth or depth < 1:
             continue
         edge = np.r_[first : first + depth, first + size - depth : first + size]
-        some = np.abs(image[edge, ::2])
-        some[live[edge, ::2] == 0] = np.inf
-        some.sort(axis=1)
-        count = np.count_nonzero(np.isfinite(some), axis=1)
-        level = 1.4826 * some[np.arange(edge.size), np.minimum(count // 2, some.shape[1] - 1)]
-        level[count == 0] = 0
+        middle, count = live_medians(
+            np.abs(image[edge, ::2], order="C"), np.ascontiguousarray(live[edge, ::2])
+        )
+        level = np.where(count > 0, 1.4826 * middle, 0)
         target[edge] = np.maximum(target[edge], level[:, None])

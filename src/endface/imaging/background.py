@@ -87,8 +87,9 @@ def smooth_background(
 def _block_means(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
     rows, cols = -(-values.shape[0] // step), -(-values.shape[1] // step)
     below, right = rows * step - values.shape[0], cols * step - values.shape[1]
-    whole = cv2.copyMakeBorder(values, 0, below, 0, right, cv2.BORDER_CONSTANT, value=0)
-    return np.asarray(cv2.resize(whole, (cols, rows), interpolation=cv2.INTER_AREA), np.float32)
+    if below or right:
+        values = cv2.copyMakeBorder(values, 0, below, 0, right, cv2.BORDER_CONSTANT, value=0)
+    return np.asarray(cv2.resize(values, (cols, rows), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _enlarge(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:

@@ -27,11 +27,10 @@ from endface.imaging.noise import Tail, fit_tail
 
 Places = NDArray[np.intp]
 
-N_ORIENTATIONS = 32
+N_ORIENTATIONS, N_ZONES = 32, 4
 ANGLE_STEPS = 256
 """Orientations are told in steps of pi / ANGLE_STEPS, from +x towards +y."""
 _TILE_PX = 160
-_TAIL_FROM = 2.0  # lower scores are no evidence, however they are distributed
 _THINNED = 3
 _SAMPLES = 500  # per zone: tells a robust standard deviation to 5 %
 
@@ -82,7 +81,7 @@ def line_evidence(
     side_px : int
         Distance of the side branches, 1 to 6.
     zones : (H, W) uint8 ndarray, optional
-        Zone numbers from 1; each zone has a noise of its own. 0 is not looked at. One zone by default.
+        Zone numbers, 1 to 4; each zone has a noise of its own. 0 is not looked at. One zone by default.
     exclude : (H, W) bool ndarray, optional
         Pixels that are certainly no noise and are left out of its estimate.
     where : (H, W) bool ndarray, optional
@@ -114,8 +113,8 @@ def line_evidence(
     )
     rows, cols, origin = _samples(zone_map, exclude)
     responses = _sampled_responses(padded, pad, rows, cols, side_px)
-    gains = _gains(responses, origin, int(zone_map.max(initial=0)) + 1)
-    tail = fit_tail((responses * gains[:, :, origin]).ravel()[::2], max_slope=0.1)
+    gains = _gains(responses, origin)
+    tail = fit_tail((responses * gains[:, :, origin - 1]).ravel()[::2], max_slope=0.1)
     looked_at = zone_map if where is None else np.where(where, zone_map, 0)
     found = _best_scores(padded, side_px, looked_at, gains, tail)
     n_tests = int(np.count_nonzero(zone_map)) * N_ORIENTATIONS * len(LENGTHS_PX) * 2
@@ -145,11 +144,7 @@ def _best_scores(
     )
     scores = np.zeros((2, *zones.shape), np.float32)
     angles = np.zeros((2, *zones.shape), np.uint8)
-    side = _TILE_PX + 2 * pad
-    steps = LineSteps.of(side, side * side, side_px=side_px)
-    distances = steps.pairs, steps.halves, steps.sides
-    image = np.zeros((side, side), np.float32)
-    sums, best, which = (np.zeros((n, side * side), np.float32) for n in (3, 2, 2))
+    room = np.empty(8 * (_TILE_PX + 2 * pad) ** 2, np.float32)
     # tile by tile, so that all sums of a tile stay in the processor's cache
     for top in range(0, zones.shape[0], _TILE_PX):
         for left in range(0, zones.shape[1], _TILE_PX):
@@ -160,40 +155,29 @@ def _best_scores(
                 continue
             part = part[y : y + height, x : x + width]
             box = np.s_[:, top + y : top + y + height, left + x : left + x + width]
-            tile = np.s_[: height + 2 * pad, : width + 2 * pad]
-            image[tile] = padded[box[1].start :, box[2].start :][tile]
+            image = np.ascontiguousarray(padded[box[1].start :, box[2].start :][: height + 2 * pad, : width + 2 * pad])
+            stride, size = width + 2 * pad, image.size
+            steps = LineSteps.of(stride, size, side_px=side_px)
+            best, which, sums, kinds = (
+                room[k * size : m * size].reshape(-1, size) for k, m in ((0, 2), (2, 4), (4, 7), (7, 8))
+            )
             best[:], which[:] = 0, 0
-            runs = _runs(part, side, first=pad * side + pad)
-            pairs = pair_sums(image)
-            score_lines(pairs, *distances, angle_steps, gains, runs, sums, best, which)
             inner = np.s_[:, pad : pad + height, pad : pad + width]
-            looked_at = part > 0
-            size = np.abs(best.reshape(2, side, side)[inner])
-            np.copyto(size, tail.normal_score(size), where=size > _TAIL_FROM)
-            np.multiply(size, looked_at, out=scores[box])
-            np.multiply(which.reshape(2, side, side)[inner], looked_at, out=angles[box], casting="unsafe")
+            whole = (-1, height + 2 * pad, stride)
+            kinds.reshape(whole)[inner] = part
+            first = pad * stride + pad
+            reach = np.array([first, first + (height - 1) * stride + width], np.uint64)
+            distances = steps.pairs, steps.halves, steps.sides
+            score_lines(
+                pair_sums(image), *distances, angle_steps, gains, kinds[0], reach, sums, best, which
+            )
+            asked = part > 0
+            score = np.abs(best.reshape(whole)[inner])
+            # a tail no lighter than a normal law's never makes a score more
+            np.minimum(score, tail.normal_score(score), out=score)
+            np.multiply(score, asked, out=scores[box])
+            np.multiply(which.reshape(whole)[inner], asked, out=angles[box], casting="unsafe")
     return scores[0], scores[1], angles[0], angles[1]
-
-
-def _runs(zones: NDArray[np.uint8], stride: int, *, first: int) -> NDArray[np.uint64]:
-    """Return stretches of one zone in flat arrays: first place, place behind the last, zone; 0 left out.
-
-    The first pixel lies at place `first`. What is asked besides the zones does no harm, and one long stretch
-    is quicker than many short ones: of a single zone there is one.
-    """
-    height, width = zones.shape
-    zone = zones.max()
-    if ((zones == zone) | (zones == 0)).all():
-        return np.array([[first, first + (height - 1) * stride + width, zone]], np.uint64)
-    # a column of zeros behind each row
-    kinds = np.zeros(height * (width + 1) + 1, np.uint8)
-    kinds[1:].reshape(height, width + 1)[:, :width] = zones
-    starts = np.flatnonzero(kinds[1:] != kinds[:-1])
-    kinds = kinds[starts[:-1] + 1]
-    row, col = np.divmod(starts, width + 1)
-    places = first + row * stride + col
-    runs = np.stack([places[:-1], places[1:], kinds], axis=1)[kinds > 0]
-    return np.asarray(runs, np.uint64)
 
 
 def _sampled_responses(
@@ -207,22 +191,30 @@ def _sampled_responses(
     return out
 
 
-def _gains(responses: NDArray[np.float32], origin: NDArray[np.uint8], n_zones: int) -> NDArray[np.float32]:
+def _gains(responses: NDArray[np.float32], origin: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return 1 / robust sigma (orientations, lengths, zones) of responses (orientations, lengths, places)."""
     size = np.abs(responses)
-    gains = np.zeros((*size.shape[:2], n_zones), np.float32)
-    for zone in range(1, n_zones):
+    gains = np.zeros((*size.shape[:2], N_ZONES), np.float32)
+    if not origin.size:
+        return gains
+    whole: NDArray[np.float32] | None = None
+    for zone in range(1, N_ZONES + 1):
         inside = size[..., origin == zone]
-        # a zone too small to tell takes the noise of the whole
-        inside = inside if inside.shape[-1] >= 64 else size
-        if inside.shape[-1] == 0:
+        if inside.shape[-1] >= 64:
+            gains[..., zone - 1] = _gain(inside)
             continue
-        middle = inside.shape[-1] // 2
-        sigma = 1.4826 * np.partition(inside, middle, axis=-1)[..., middle]
-        # neighbouring orientations share their noise: a low value by chance must not raise scores
-        around = 0.5 * sigma + 0.25 * (np.roll(sigma, 1, axis=0) + np.roll(sigma, -1, axis=0))
-        gains[..., zone] = 1.0 / np.maximum(np.maximum(sigma, around), 1e-2)
+        # a zone too small to tell takes the noise of the whole
+        whole = _gain(size) if whole is None else whole
+        gains[..., zone - 1] = whole
     return gains
+
+
+def _gain(size: NDArray[np.float32]) -> NDArray[np.float32]:
+    middle = size.shape[-1] // 2
+    sigma = np.float32(1.4826) * np.partition(size, middle, axis=-1)[..., middle]
+    # neighbouring orientations share their noise: a low value by chance must not raise scores
+    around = 0.5 * sigma + 0.25 * (np.roll(sigma, 1, axis=0) + np.roll(sigma, -1, axis=0))
+    return np.asarray(1.0 / np.maximum(np.maximum(sigma, around), 1e-2), np.float32)
 
 
 def _samples(

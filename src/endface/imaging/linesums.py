@@ -109,7 +109,8 @@ def score_lines(
     side_steps: NDArray[np.uint64],
     names: NDArray[np.float32],
     gains: NDArray[np.float32],
-    runs: NDArray[np.uint64],
+    zones: NDArray[np.float32],
+    reach: NDArray[np.uint64],
     sums: NDArray[np.float32],
     best: NDArray[np.float32],
     which: NDArray[np.float32],
@@ -126,10 +127,13 @@ def score_lines(
         From `LineSteps`.
     names : (K,) float32 ndarray
         What to call each orientation: floats, as all of a loop must be of one width.
-    gains : (K, 3, zones) float32 ndarray
-        Factors of the responses.
-    runs : (m, 3) uint64 ndarray
-        First place, place behind the last, and zone of what is looked at; in order.
+    gains : (K, 3, 4) float32 ndarray
+        Factors of the responses, by length and zone.
+    zones : (n,) float32 ndarray
+        Zones, 1 to 4. What lies between the pixels asked for is scored as well: one long stretch is quicker
+        than many short ones.
+    reach : (2,) uint64 ndarray
+        First place that is asked for, and place behind the last.
     sums : (3, n) float32 ndarray
         Holds, in the end, the sums of the last orientation over each of `LENGTHS_PX`.
     best : (2, n) float32 ndarray
@@ -140,39 +144,44 @@ def score_lines(
     by_pair, eight, sixteen, long = pairs.reshape(-1), sums[0], sums[1], sums[2]
     dark, bright, dark_at, bright_at = best[0], best[1], which[0], which[1]
     half, guard = np.float32(0.5), np.float32(2.5)
+    one, two, three = np.float32(1), np.float32(2), np.float32(3)
     for k in range(pair_steps.shape[0]):
         side, name = side_steps[k], names[k]
         a, b, c, d = pair_steps[k, 0], pair_steps[k, 1], pair_steps[k, 2], pair_steps[k, 3]
         low, high, far_low, far_high = half_steps[k, 0], half_steps[k, 1], half_steps[k, 2], half_steps[k, 3]
-        first, behind = runs[0, 0] - side, runs[-1, 1] + side
+        first, behind = reach[0] - side, reach[1] + side
         for p in range(first + far_low + low, behind + far_high + high):
             eight[p] = by_pair[p + a] + by_pair[p + b] + by_pair[p + c] + by_pair[p + d]
         for p in range(first + far_low, behind + far_high):
             sixteen[p] = eight[p + low] + eight[p + high]
         for p in range(first, behind):
             long[p] = sixteen[p + far_low] + sixteen[p + far_high]
-        for r in range(runs.shape[0]):
-            zone = runs[r, 2]
-            gain_8, gain_16, gain_32 = gains[k, 0, zone], gains[k, 1, zone], gains[k, 2, zone]
-            for p in range(runs[r, 0], runs[r, 1]):
-                u, v = eight[p - side] - eight[p], eight[p + side] - eight[p]
-                mean = half * (u + v)
-                x, y = min(mean, guard * min(u, v)) * gain_8, max(mean, guard * max(u, v)) * gain_8
-                u, v = sixteen[p - side] - sixteen[p], sixteen[p + side] - sixteen[p]
-                mean = half * (u + v)
-                x = max(x, min(mean, guard * min(u, v)) * gain_16)
-                y = min(y, max(mean, guard * max(u, v)) * gain_16)
-                u, v = long[p - side] - long[p], long[p + side] - long[p]
-                mean = half * (u + v)
-                x = max(x, min(mean, guard * min(u, v)) * gain_32)
-                y = min(y, max(mean, guard * max(u, v)) * gain_32)
-                # read, then choose: written as one choice this is no longer done sixteen at a time
-                old, was = dark[p], dark_at[p]
-                new = max(x, old)
-                dark[p], dark_at[p] = new, name if new > old else was
-                old, was = bright[p], bright_at[p]
-                new = min(y, old)
-                bright[p], bright_at[p] = new, name if new < old else was
+        a8, b8, c8, d8 = gains[k, 0, 0], gains[k, 0, 1], gains[k, 0, 2], gains[k, 0, 3]
+        a16, b16, c16, d16 = gains[k, 1, 0], gains[k, 1, 1], gains[k, 1, 2], gains[k, 1, 3]
+        a32, b32, c32, d32 = gains[k, 2, 0], gains[k, 2, 1], gains[k, 2, 2], gains[k, 2, 3]
+        for p in range(reach[0], reach[1]):
+            z = zones[p]
+            gain_8 = a8 if z == one else (b8 if z == two else (c8 if z == three else d8))
+            gain_16 = a16 if z == one else (b16 if z == two else (c16 if z == three else d16))
+            gain_32 = a32 if z == one else (b32 if z == two else (c32 if z == three else d32))
+            u, v = eight[p - side] - eight[p], eight[p + side] - eight[p]
+            mean = half * (u + v)
+            x, y = min(mean, guard * min(u, v)) * gain_8, max(mean, guard * max(u, v)) * gain_8
+            u, v = sixteen[p - side] - sixteen[p], sixteen[p + side] - sixteen[p]
+            mean = half * (u + v)
+            x = max(x, min(mean, guard * min(u, v)) * gain_16)
+            y = min(y, max(mean, guard * max(u, v)) * gain_16)
+            u, v = long[p - side] - long[p], long[p + side] - long[p]
+            mean = half * (u + v)
+            x = max(x, min(mean, guard * min(u, v)) * gain_32)
+            y = min(y, max(mean, guard * max(u, v)) * gain_32)
+            # read, then choose: written as one choice this is no longer done sixteen at a time
+            old, was = dark[p], dark_at[p]
+            new = max(x, old)
+            dark[p], dark_at[p] = new, name if new > old else was
+            old, was = bright[p], bright_at[p]
+            new = min(y, old)
+            bright[p], bright_at[p] = new, name if new < old else was
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

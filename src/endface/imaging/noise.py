@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 # medians and quantiles of more values than these are taken of an even sample of them
 _SAMPLE = 20_000
@@ -20,6 +20,8 @@ _CLIPPED_MEAN = 0.68568
 _BLOCKS = 25
 # noise of the sensor on top of a skewed texture makes its bulk more even than its tails: by this factor
 _BULK_REACH = 4.0
+# what is not live is larger than all
+_UNLESS_LIVE = np.where(np.arange(256) == 0, np.float32(np.inf), np.float32(0))
 # so few blocks without noise are left alone
 _FEW_SILENT = 0.02
 
@@ -97,29 +99,55 @@ def block_sigma(
     if not rows or not cols:
         return np.zeros((rows, cols), np.float32)
     size = np.zeros((rows * block_px, cols * block_px), np.float32)
-    live = np.zeros(size.shape, bool)
+    live = np.zeros(size.shape, np.uint8)
     inside = np.s_[top : top + values.shape[0], left : left + values.shape[1]]
     np.abs(values, out=size[inside])
     live[inside] = mask
-    blocks, alive = (part.reshape(rows, block_px, cols, block_px) for part in (size, live))
     # some pixels of each block, the same offsets in all
     thin = np.s_[:, (step := max(1, block_px // 11)) // 2 :: step, :, step // 2 :: step]
-    some = np.where(alive[thin], blocks[thin], np.float32(np.inf)).swapaxes(1, 2).reshape(rows, cols, -1)
-    some.sort(axis=-1)
-    count = np.count_nonzero(np.isfinite(some), axis=-1)
-    middle = np.take_along_axis(some, np.minimum(count // 2, some.shape[-1] - 1)[..., None], axis=-1)[..., 0]
-    overall = robust_sigma(some[np.isfinite(some)])
-    known = count >= some.shape[-1] // 4
-    start = median_filter(np.where(known, 1.4826 * middle, overall).astype(np.float32), 3, mode="nearest")
-    # whole rows of pixels at a time, as blocks are narrow
-    strips, weights = (
-        part.reshape(rows, block_px, cols * block_px) for part in (size, live.astype(np.float32))
-    )
-    np.minimum(strips, np.repeat(np.float32(_CLIP) * start, block_px, axis=1)[:, None], out=strips)
-    strips *= weights
-    total, count = (part.sum(axis=1).reshape(rows, cols, block_px).sum(axis=2) for part in (strips, weights))
+    some, alive = (part.reshape(rows, block_px, cols, block_px)[thin].swapaxes(1, 2) for part in (size, live))
+    some, alive = (part.reshape(rows * cols, -1) for part in (some, alive))
+    middle, counted = live_medians(some, alive)
+    known = counted >= some.shape[1] // 4
+    overall = np.float32(0) if known.all() else robust_sigma(some[alive > 0])
+    start = _steady(np.where(known, 1.4826 * middle, overall).reshape(rows, cols))
+    # a row of blocks at a time stays in the processor's cache
+    clip = np.repeat(np.float32(_CLIP) * start, block_px, axis=1)
+    total, count = np.empty(clip.shape, np.float32), np.empty(clip.shape, np.float32)
+    for row in range(rows):
+        strip, weights = (part[row * block_px : (row + 1) * block_px] for part in (size, live))
+        np.minimum(strip, clip[row], out=strip)
+        strip *= weights
+        total[row] = cv2.reduce(strip, 0, cv2.REDUCE_SUM)
+        count[row] = cv2.reduce(weights, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
+    total, count = (part.reshape(rows * cols, block_px).sum(axis=1) for part in (total, count))
     level = np.where(known, total / (_CLIPPED_MEAN * np.maximum(count, 1)), overall)
-    return np.asarray(median_filter(level.astype(np.float32), 3, mode="nearest"))
+    return _steady(level.reshape(rows, cols))
+
+
+def _steady(levels: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    return np.asarray(cv2.medianBlur(levels.astype(np.float32), 3))
+
+
+def live_medians(
+    size: NDArray[np.float32], live: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Return the upper median of each row of `size` (n, m), 0 or more, where `live`; and how many are.
+
+    Of a row of none it is infinite.
+
+    Examples
+    --------
+    >>> size = np.array([[4, 1, 3, 2], [7, 8, 9, 6]], np.float32)
+    >>> middle, count = live_medians(size, np.array([[1, 1, 1, 1], [0, 1, 0, 0]], np.uint8))
+    >>> middle.tolist(), count.tolist()
+    ([3.0, 8.0], [4, 1])
+    """
+    live = np.minimum(live, np.uint8(1))
+    some = np.maximum(size, cv2.LUT(live, _UNLESS_LIVE))
+    some.sort(axis=1)
+    count = cv2.reduce(live, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0]
+    return some[np.arange(len(some)), np.minimum(count // 2, some.shape[1] - 1)], np.asarray(count, np.int32)
 
 
 def enlarge_blocks(
@@ -194,9 +222,14 @@ class Tail:
         """Return the normal score of equal probability; scores below 0 count as 0."""
         # the positive root of slope * u^2 + offset * u = score, in the form that does not cancel
         offset = self.ratio - 1.645 * self.slope
-        positive = np.maximum(score, 0)
-        root = np.sqrt(offset * offset + 4 * self.slope * positive)
-        return np.asarray(2 * positive / (root + offset), np.float32)
+        positive = np.maximum(score, np.float32(0))
+        root = positive * np.float32(4 * self.slope)
+        root += np.float32(offset * offset)
+        np.sqrt(root, out=root)
+        root += np.float32(offset)
+        positive *= np.float32(2)
+        positive /= root
+        return positive
 
 
 def fit_tail(scores: NDArray[np.float32], *, max_slope: float = 0.2) -> Tail:
@@ -251,7 +284,7 @@ def noise_skew(scores: NDArray[np.float32], mask: NDArray[np.bool_], *, block_px
     values = scores[mask]
     if values.size < _BLOCKS * block_px**2:
         return 0.0
-    shares = np.quantile(values[:: values.size // (4 * _SAMPLE) | 1], [0.1, 0.2, 0.5, 0.8, 0.9])
+    shares = _quantiles(values[:: values.size // (4 * _SAMPLE) | 1], (0.1, 0.2, 0.5, 0.8, 0.9))
     bulk = min(
         float(shares[i] + shares[-1 - i] - 2 * shares[2]) / (2 * u * u) for i, u in ((0, 1.2816), (1, 0.8416))
     )
@@ -264,10 +297,19 @@ def noise_skew(scores: NDArray[np.float32], mask: NDArray[np.bool_], *, block_px
     if np.count_nonzero(live) < _BLOCKS:
         return 0.0
     blocks = (scores * mask)[part].reshape(rows, block_px, cols, block_px)
-    high = float(np.quantile(blocks.max(axis=1).max(axis=2)[live], 0.4))
-    low = float(-np.quantile(blocks.min(axis=1).min(axis=2)[live], 0.6))
+    high = float(_quantiles(blocks.max(axis=1).max(axis=2)[live], (0.4,))[0])
+    low = -float(_quantiles(blocks.min(axis=1).min(axis=2)[live], (0.6,))[0])
     reach = max(min(high, low), 1.5)
     return max(min((high - low) / (reach * reach - 1), _BULK_REACH * bulk), 0.0)
+
+
+def _quantiles(values: NDArray[np.float32], shares: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return what `np.quantile` does; sorting goes in vectors, selecting does not."""
+    ordered = np.sort(values)
+    place = np.array(shares) * (values.size - 1)
+    below = place.astype(np.intp)
+    low, high = ordered[below].astype(np.float64), ordered[np.minimum(below + 1, values.size - 1)]
+    return np.asarray(low + (place - below) * (high - low))
 
 
 def silent_blocks(image: NDArray[np.generic]) -> NDArray[np.bool_]:
@@ -299,20 +341,23 @@ def silent_blocks(image: NDArray[np.generic]) -> NDArray[np.bool_]:
 
 def _flat_blocks(strips: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Mark the blocks of strips (n, 8, 8 m) in which nothing but a slope is left, (n, m)."""
-    rows, cols = strips.shape[0], strips.shape[2] // 8
     values = strips.astype(np.float32) - np.float32(128)
-    values = values.reshape(rows, 8, cols, 8).swapaxes(1, 2).reshape(rows * cols, 64)
-    y, x = (axis.ravel() - 3.5 for axis in np.mgrid[:8, :8])
-    plane = np.stack([np.full(64, 1 / 8), x / np.sqrt(np.sum(x * x)), y / np.sqrt(np.sum(y * y))], axis=1)
-    rest = np.einsum("ij,ij->i", values, values) - np.square(values @ plane.astype(np.float32)).sum(axis=1)
+    offset = np.arange(8, dtype=np.float32) - np.float32(3.5)
+    whole = np.ones(8, np.float32)
+    # sums over the columns of each block, then over its rows
+    level, fall = (np.einsum("nrc,r->nc", values, along) for along in (whole, offset))
+    square = np.einsum("nrc,nrc->nc", values, values)
+    level, fall, square = (part.reshape(len(strips), -1, 8) for part in (level, fall, square))
+    slope = float(8 * (offset @ offset))
+    rest = square @ whole - (level @ whole) ** 2 / 64 - ((fall @ whole) ** 2 + (level @ offset) ** 2) / slope
     # rounding a slope leaves 0.29 gray levels
-    return np.asarray((rest < 64 * 0.36**2).reshape(rows, cols))
+    return np.asarray(rest < 64 * 0.36**2)
 
 
 def near_strong(scores: NDArray[np.float32], *, limit: float = 6.0, reach_px: int = 5) -> NDArray[np.bool_]:
     """Mark the surroundings of what is certainly no noise, so that noise can be measured on the rest."""
-    strong = (np.abs(scores) > limit).astype(np.uint8)
-    return cv2.dilate(strong, np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)).astype(bool)
+    weak = cv2.inRange(scores, -limit, limit)
+    return np.asarray(cv2.erode(weak, np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)) == 0)
 
 
 def middle_lattice(shape: tuple[int, ...], step: int) -> tuple[slice, slice]:

@@ -138,39 +138,45 @@ def _scores(
     level = np.clip(level, np.float32(lowest), np.float32(max(_LOUDEST * typical, lowest)))
     some = some / enlarge_blocks(level, some.shape, block_px=block_px)
     tails = [(Tail(1.0, 0.0), Tail(1.0, 0.0))] * (int(zones.max()) + 1)
-    skew = [noise_skew(some, quiet & (kind == zone)) for zone in range(len(tails))]
+    skew = [0.0] + [noise_skew(some, quiet & (kind == zone)) for zone in range(1, len(tails))]
     for _ in range(2):
-        normal = np.zeros_like(some)
         for zone in range(1, len(tails)):
-            inside = kind == zone
-            lighter = fit_tail(some[inside & quiet])
+            lighter = fit_tail(some[quiet & (kind == zone)])
             tails[zone] = lighter, lighter.bent(skew[zone])
-            normal[inside] = _normal(tails[zone], some[inside])
         # what the tail explains is noise after all
-        quiet = live & ~near_strong(normal, limit=strong, reach_px=reach_px)
+        beyond = _scaled(some.copy(), kind, tails, strong)
+        quiet = live & ~near_strong(beyond, limit=1.0, reach_px=reach_px)
     scores *= enlarge_blocks(1 / level, scores.shape, block_px=block_px * step)
+    return _scaled(scores, zones, tails, threshold), tails
+
+
+def _scaled(
+    scores: NDArray[np.float32], zones: NDArray[np.uint8], tails: list[tuple[Tail, Tail]], unit: float
+) -> NDArray[np.float32]:
+    """Divide scores, in place, by what has the probability of `unit` standard deviations of a normal noise."""
     dark, bright = np.zeros(256, np.float32), np.zeros(256, np.float32)
     for zone, (below, above) in enumerate(tails[1:], start=1):
-        dark[zone], bright[zone] = 1 / below.raw_score(threshold), 1 / above.raw_score(threshold)
-    scale = cv2.LUT(zones, dark)
-    if not np.array_equal(dark, bright):
-        np.copyto(scale, cv2.LUT(zones, bright), where=scores > 0)
-    scores *= scale
-    return scores, tails
-
-
-def _normal(tails: tuple[Tail, Tail], scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    size = np.abs(scores)
-    if tails[0] == tails[1]:
-        return tails[0].normal_score(size)
-    return np.where(scores > 0, tails[1].normal_score(size), tails[0].normal_score(size))
+        dark[zone], bright[zone] = 1 / below.raw_score(unit), 1 / above.raw_score(unit)
+    if np.array_equal(dark, bright):
+        scores *= cv2.LUT(zones, dark)
+        return scores
+    # one of the two parts is 0: choosing by a mask that is noise takes ten times as long
+    darker = np.minimum(scores, 0)
+    darker *= cv2.LUT(zones, dark)
+    np.maximum(scores, 0, out=scores)
+    scores *= cv2.LUT(zones, bright)
+    scores += darker
+    return scores
 
 
 def _seeds(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     """Flat indices of local maxima beyond the threshold, strongest first."""
     size = np.abs(scores)
-    peaks = (size >= 1) & (size == cv2.dilate(size, np.ones((3, 3), np.uint8)))
-    seeds = np.flatnonzero(peaks)
+    strong = np.flatnonzero(size >= 1)
+    if not strong.size:
+        return strong
+    summits = cv2.dilate(size, np.ones((3, 3), np.uint8)).ravel()[strong]
+    seeds = strong[size.ravel()[strong] == summits]
     return seeds[np.argsort(-size.ravel()[seeds], kind="stable")]
 
 

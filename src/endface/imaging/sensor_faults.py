@@ -49,17 +49,17 @@ def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) 
         level, n = _row_medians(some)
         # the median of n values scatters by 1.25 standard deviations over the root of n
         spread = 1.25 * robust_sigma(residual[::3, ::3][mask[::3, ::3]])
-        parts = [_row_medians(part) for part in np.array_split(some, _PARTS, axis=1)]
-        agree = []
+        columns = np.flatnonzero(np.abs(level) > 3.5 * spread / np.sqrt(np.maximum(n, 1)))
+        if not columns.size:
+            continue
+        level = level[columns]
+        parts = [_row_medians(part) for part in np.array_split(some[columns], _PARTS, axis=1)]
+        sure = np.min([k for _, k in parts], axis=0) >= 12
         for m, k in parts:
             doubt = 1.75 * spread / np.sqrt(np.maximum(k, 1))
-            agree.append(np.sign(level) * m > np.maximum(doubt, 0.5 * np.abs(level) - doubt))
-        least = np.min([k for _, k in parts], axis=0)
-        sure = np.all(agree, axis=0) & (np.abs(level) > 3.5 * spread / np.sqrt(np.maximum(n, 1)))
-        shared = np.where(sure & (least >= 12), level, 0)
-        if shared.any():
-            columns = np.flatnonzero(shared)
-            image[:, columns] -= shared[columns].astype(np.float32) * live[:, columns]
+            sure &= np.sign(level) * m > np.maximum(doubt, 0.5 * np.abs(level) - doubt)
+        columns, level = columns[sure], level[sure]
+        image[:, columns] -= level * live[:, columns]
 
 
 def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
