@@ -19,11 +19,13 @@ def all_sums(image, *, steep, rise):
     height, width = image.shape
     steps = LineSteps.of(width, image.size, side_px=1)
     k = list(orientations()).index((steep, rise))
-    runs = np.array([[17 * width + 17, (height - 17) * width - 17, 0]], np.uint64)
-    sums, best = np.zeros((3, image.size), np.float32), np.zeros((2, image.size), np.float32)
-    gains = np.ones((1, 3, 1), np.float32)
+    reach = np.array([17 * width + 17, (height - 17) * width - 17], np.uint64)
+    zones, sums, best = np.ones(image.size, np.float32), *np.zeros((2, 3, image.size), np.float32)
+    gains = np.ones((1, 3, 4), np.float32)
     own = [part[k : k + 1] for part in (steps.pairs, steps.halves, steps.sides)]
-    score_lines(pair_sums(image), *own, np.zeros(1, np.float32), gains, runs, sums, best, best.copy())
+    score_lines(
+        pair_sums(image), *own, np.zeros(1, np.float32), gains, zones, reach, sums, best[:2], best[:2].copy()
+    )
     return sums.reshape(3, height, width)
 
 

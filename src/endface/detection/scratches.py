@@ -48,11 +48,13 @@ def detect_lines(
 ) -> list[Defect]:
     """Find lines of either polarity and any width; what lies on `spots` is held down."""
     # a few strong pixels must not pass for a line
-    z = np.clip(residual.gray / sigma, -4, 4) * quiet
+    z = residual.gray / sigma
+    np.clip(z, -4, 4, out=z)
+    z *= quiet
     # a lone spot must not pass for a line in every direction, a row of spots may
     _hold_down(z, spots, limit=1.5)
     # with too little noise to blur the steps of a gray level, contours of the shading look like lines
-    blurred = robust_sigma(residual.gray[residual.mask][::7]) >= residual.least
+    blurred = robust_sigma(residual.gray[::3, ::3][residual.mask[::3, ::3]]) >= residual.least
     visible = _VISIBLE_LINE if blurred else _VISIBLE_AMONG_STEPS
     found: list[Defect] = []
     levels = [cv2.GaussianBlur(z, (0, 0), 0.8)]
@@ -131,14 +133,12 @@ def _lines_at(
     evidence = line_evidence(image, zones=parts, exclude=~clean, where=where, side_px=_SIDE_PX)
     high = score_threshold(n_tests=max(evidence.n_tests, 1), epsilon=epsilon / 2)
     options = {"high": high, "min_length_px": _SHORTEST_PX / step}
+    sides = [(evidence.dark, evidence.dark_angle), (evidence.bright, evidence.bright_angle)]
+    _veto_tangents(sides, quiet[::step, ::step], where, zones, step)
     promising = np.zeros(z.shape, np.uint8)
     candidates = []
-    for polarity, score, angles in (
-        (-1, evidence.dark, evidence.dark_angle),
-        (1, evidence.bright, evidence.bright_angle),
-    ):
-        _veto_tangents(score, angles, quiet[::step, ::step], zones, step)
-        promising |= (score > _PROMISING * high).astype(np.uint8)
+    for polarity, (score, angles) in zip((-1, 1), sides, strict=True):
+        promising |= (score > _PROMISING * high).view(np.uint8)
         candidates += [(polarity, line) for line in trace_lines(score, angles, low=0.55 * high, **options)]
     if not candidates:
         return [], promising
@@ -200,25 +200,30 @@ def _hold_down(z: NDArray[np.float32], spots: list[Defect], *, limit: float) -> 
 
 
 def _veto_tangents(
-    score: NDArray[np.float32],
-    angles: NDArray[np.uint8],
+    sides: list[tuple[NDArray[np.float32], NDArray[np.uint8]]],
     quiet: NDArray[np.float32],
+    where: NDArray[np.bool_] | None,
     zones: Zones,
     step: int,
 ) -> None:
-    """Clear, in place, what runs along the rim where it ripples: it can pass for a line there."""
+    """Clear, in place, scores that run along the rim where it ripples: that can pass for a line there.
+
+    `sides` are scores and angles of dark and of bright lines, which were looked for only `where`.
+    """
     if zones.cladding is None:
         return
     reach = 2 * (6 // step) + 1
-    rim = cv2.dilate((quiet < 0.8).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
-    places = np.flatnonzero(rim & (score > 0))
-    row, col = np.divmod(places, score.shape[1])
+    rim = cv2.dilate((quiet < 0.8).view(np.uint8), np.ones((reach, reach), np.uint8))
+    places = np.flatnonzero(rim if where is None else rim * where)
+    row, col = np.divmod(places, rim.shape[1])
     c = zones.cladding
     x, y = (col * step - c.cx_px) / c.rx_px**2, (row * step - c.cy_px) / c.ry_px**2
+    along = np.sin(np.deg2rad(27)) * np.hypot(x, y)
     turn = np.arange(ANGLE_STEPS) * (np.pi / ANGLE_STEPS)
-    angle = angles.reshape(-1)[places]
-    across = np.abs(np.cos(turn)[angle] * x + np.sin(turn)[angle] * y)
-    score.reshape(-1)[places[across < np.sin(np.deg2rad(27)) * np.hypot(x, y)]] = 0
+    for score, angles in sides:
+        angle = angles.reshape(-1)[places]
+        across = np.abs(np.cos(turn)[angle] * x + np.sin(turn)[angle] * y)
+        score.reshape(-1)[places[across < along]] = 0
 
 
 def _line_defect(line: TracedLine, polarity: int, score: float, gray: NDArray[np.float32]) -> Defect:

@@ -155,7 +155,9 @@ def _best_scores(
                 continue
             part = part[y : y + height, x : x + width]
             box = np.s_[:, top + y : top + y + height, left + x : left + x + width]
-            image = np.ascontiguousarray(padded[box[1].start :, box[2].start :][: height + 2 * pad, : width + 2 * pad])
+            image = np.ascontiguousarray(
+                padded[box[1].start :, box[2].start :][: height + 2 * pad, : width + 2 * pad]
+            )
             stride, size = width + 2 * pad, image.size
             steps = LineSteps.of(stride, size, side_px=side_px)
             best, which, sums, kinds = (
@@ -168,9 +170,7 @@ def _best_scores(
             first = pad * stride + pad
             reach = np.array([first, first + (height - 1) * stride + width], np.uint64)
             distances = steps.pairs, steps.halves, steps.sides
-            score_lines(
-                pair_sums(image), *distances, angle_steps, gains, kinds[0], reach, sums, best, which
-            )
+            score_lines(pair_sums(image), *distances, angle_steps, gains, kinds[0], reach, sums, best, which)
             asked = part > 0
             score = np.abs(best.reshape(whole)[inner])
             # a tail no lighter than a normal law's never makes a score more
