@@ -20,12 +20,11 @@ def all_sums(image, *, steep, rise):
     steps = LineSteps.of(width, image.size, side_px=1)
     k = list(orientations()).index((steep, rise))
     reach = np.array([17 * width + 17, (height - 17) * width - 17], np.uint64)
-    zones, sums, best = np.ones(image.size, np.float32), *np.zeros((2, 3, image.size), np.float32)
-    gains = np.ones((1, 3, 4), np.float32)
+    zones, gains = np.ones(image.size, np.float32), np.ones((1, 3, 4), np.float32)
+    sums, best, which = (np.zeros((n, image.size), np.float32) for n in (3, 2, 2))
     own = [part[k : k + 1] for part in (steps.pairs, steps.halves, steps.sides)]
-    score_lines(
-        pair_sums(image), *own, np.zeros(1, np.float32), gains, zones, reach, sums, best[:2], best[:2].copy()
-    )
+    name = np.zeros(1, np.float32)
+    score_lines(pair_sums(image), *own, name, gains, zones, reach, sums, best, which)
     return sums.reshape(3, height, width)
 
 

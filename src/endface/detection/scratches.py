@@ -57,9 +57,9 @@ def detect_lines(
     blurred = robust_sigma(residual.gray[::3, ::3][residual.mask[::3, ::3]]) >= residual.least
     visible = _VISIBLE_LINE if blurred else _VISIBLE_AMONG_STEPS
     found: list[Defect] = []
-    levels = [cv2.GaussianBlur(z, (0, 0), 0.8)]
+    levels = [np.asarray(cv2.GaussianBlur(z, (0, 0), 0.8), np.float32)]
     for _ in range(1, _LEVELS):
-        levels.append(cv2.pyrDown(levels[-1]))
+        levels.append(np.asarray(cv2.pyrDown(levels[-1]), np.float32))
     promising = None
     for level in reversed(range(_LEVELS)):
         lines, promising = _lines_at(

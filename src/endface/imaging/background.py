@@ -88,7 +88,9 @@ def _block_means(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
     rows, cols = -(-values.shape[0] // step), -(-values.shape[1] // step)
     below, right = rows * step - values.shape[0], cols * step - values.shape[1]
     if below or right:
-        values = cv2.copyMakeBorder(values, 0, below, 0, right, cv2.BORDER_CONSTANT, value=0)
+        values = np.asarray(
+            cv2.copyMakeBorder(values, 0, below, 0, right, cv2.BORDER_CONSTANT, value=0), np.float32
+        )
     return np.asarray(cv2.resize(values, (cols, rows), interpolation=cv2.INTER_AREA), np.float32)
 
 

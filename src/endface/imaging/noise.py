@@ -105,8 +105,8 @@ def block_sigma(
     live[inside] = mask
     # some pixels of each block, the same offsets in all
     thin = np.s_[:, (step := max(1, block_px // 11)) // 2 :: step, :, step // 2 :: step]
-    some, alive = (part.reshape(rows, block_px, cols, block_px)[thin].swapaxes(1, 2) for part in (size, live))
-    some, alive = (part.reshape(rows * cols, -1) for part in (some, alive))
+    some = size.reshape(rows, block_px, cols, block_px)[thin].swapaxes(1, 2).reshape(rows * cols, -1)
+    alive = live.reshape(rows, block_px, cols, block_px)[thin].swapaxes(1, 2).reshape(rows * cols, -1)
     middle, counted = live_medians(some, alive)
     known = counted >= some.shape[1] // 4
     overall = np.float32(0) if known.all() else robust_sigma(some[alive > 0])

@@ -153,7 +153,7 @@ def _scores(
 def _scaled(
     scores: NDArray[np.float32], zones: NDArray[np.uint8], tails: list[tuple[Tail, Tail]], unit: float
 ) -> NDArray[np.float32]:
-    """Divide scores, in place, by what has the probability of `unit` standard deviations of a normal noise."""
+    """Divide scores, in place, by the score as probable as `unit` standard deviations of a normal noise."""
     dark, bright = np.zeros(256, np.float32), np.zeros(256, np.float32)
     for zone, (below, above) in enumerate(tails[1:], start=1):
         dark[zone], bright[zone] = 1 / below.raw_score(unit), 1 / above.raw_score(unit)
@@ -172,11 +172,10 @@ def _scaled(
 def _seeds(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     """Flat indices of local maxima beyond the threshold, strongest first."""
     size = np.abs(scores)
-    strong = np.flatnonzero(size >= 1)
-    if not strong.size:
-        return strong
-    summits = cv2.dilate(size, np.ones((3, 3), np.uint8)).ravel()[strong]
-    seeds = strong[size.ravel()[strong] == summits]
+    seeds = np.flatnonzero(size >= 1)
+    if seeds.size:
+        summits = np.asarray(cv2.dilate(size, np.ones((3, 3), np.uint8)))
+        seeds = seeds[size.ravel()[seeds] == summits.ravel()[seeds]]
     return seeds[np.argsort(-size.ravel()[seeds], kind="stable")]
 
 
