@@ -24,8 +24,8 @@ from endface.imaging.rings import Ring, edge_sigma_px
 
 _NOMINAL_CORE_UM = 9.0
 _N_RIM_ANGLES = 720
-# an adhesive line or gap is at most a few um wide round a fibre of 125 um
-_MAX_ADHESIVE_RATIO = 1.12
+# a gap or a coating is at most this large against the glass
+_MAX_ADHESIVE_RATIO = 4 / 3
 
 
 def segment_zones(
@@ -85,6 +85,8 @@ def segment_zones(
         expected = cladding_um / (2 * math.sqrt(um_per_px[0] * um_per_px[1]))
         radius_range = (0.7 * expected, 1.4 * expected)
     fiber = find_fiber(gray, aspect=aspect, radius_range_px=radius_range)
+    if fiber.field is not None:
+        valid &= fiber.field.radius_map(valid.shape) < 1
     if fiber.cladding is None:
         return _not_found(fiber.reason, valid, um_per_px)
     calibration = _calibrate(fiber.cladding.ellipse, um_per_px, cladding_um)

@@ -14,6 +14,7 @@ from scipy.ndimage import median_filter
 
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.fiber_core import find_core
+from endface.imaging.fiber_rim import FAINT_ARC_RAD, edges_beside, full_rim, glass_within, is_within
 from endface.imaging.fiber_search import (
     MIN_SNR,
     MIN_SUPPORT,
@@ -25,7 +26,7 @@ from endface.imaging.fiber_search import (
     small_copy,
 )
 from endface.imaging.rim import quick_median, ray_median, unroll
-from endface.imaging.rings import Ring, edge_sigma_px, fit_ring, polish_ring
+from endface.imaging.rings import Ring, fit_ring, polish_ring
 
 # longest side of the copies on which circles are proposed and rings are judged
 _MEASURED_PX = 512
@@ -34,28 +35,34 @@ _MIN_CONTRAST = 0.03
 # a rim round a clear core may be hidden over most of its length (oil) and still be the rim
 _MIN_HIDDEN_SUPPORT = 0.25
 _MIN_OUTER_STEP = 0.05
-_FAINT_ARC_RAD = 0.06
 # size of the copy circles are proposed on, and smoothing along the rim: the last is for pictures in which
 # single rays drown in noise
-_ATTEMPTS = ((128, 0.0), (256, 0.0), (256, _FAINT_ARC_RAD))
+_ATTEMPTS = ((128, 0.0), (256, 0.0), (256, FAINT_ARC_RAD))
 _MIN_VISIBLE = 0.65
 _WHOLE = 0.985
 _MIN_RIM_TO_CORE = 1.2
 _MIN_RING_STEP = 0.3
 _GROUND_PX = 128
 _PLAIN_GROUND = 0.015
+_DARK_GROUND = 0.25
 _HALO = 0.12
+# the edge of the field is seldom sharp
+_WITHIN_STOP = 0.95
 _MAX_SWINGS = 4
 
 
 @dataclass(frozen=True, eq=False)
 class FiberRings:
-    """The rings of one fibre; `cladding` is None and `reason` given where none was found."""
+    """The rings of one fibre; `cladding` is None and `reason` given where none was found.
+
+    `field` is the round field of view where the picture shows its edge: beyond it there is nothing.
+    """
 
     cladding: Ring | None
     core: Ring | None = None
     others: tuple[Ring, ...] = ()
     reason: str = ""
+    field: Ellipse | None = None
 
 
 def find_fiber(
@@ -100,35 +107,45 @@ def find_fiber(
         sound = [ring for ring in rings if is_sound(ring, faint=arc_rad > 0) and ring.strength > least]
         if any(ring.ellipse.radius_px >= max(low, _MIN_RADIUS_PX) for ring in sound):
             break
-    stops = [r for r in sound if _is_field_stop(r, image.shape, darkest, 0.01 * (brightest - darkest))]
-    sound = [ring for ring in sound if not any(ring is stop for stop in stops)]
+    stop = next((r for r in sound if _is_field_stop(copy, r, darkest, 0.03 * (brightest - darkest))), None)
+    if stop is not None:
+        field = stop.ellipse.scaled(_WITHIN_STOP)
+        inside = np.where(field.radius_map((image.shape[0], image.shape[1])) < 1, image, np.float32(np.nan))
+        found = find_fiber(inside, aspect=aspect, radius_range_px=radius_range_px)
+        reason = found.reason and "no fibre: the only round edge is that of the field of view"
+        return replace(found, field=field, reason=reason)
     whole = [r for r in sound if r.visible > _MIN_VISIBLE and low <= r.ellipse.radius_px <= high]
     # a ring beyond the border is looked at only where there is no whole one: contours of shading are such
     cladding = _choose_cladding([r for r in whole if r.visible > _WHOLE]) or _choose_cladding(whole)
     cut = [r for r in sound if r.visible <= _MIN_VISIBLE and r.ellipse.radius_px > _MIN_RADIUS_PX]
     if cladding is None or any(_is_cut_cladding(ring, cladding) for ring in cut):
-        return FiberRings(None, reason=_why_not(rings, sound, cut, stops))
+        return FiberRings(None, reason=_why_not(rings, sound, cut))
     cladding = _find_rim_outside(copy, cladding, high, rings) or cladding
     if sum(_is_rival(ring, cladding) for ring in whole) >= 2:
         return FiberRings(None, reason="several round objects, none of them alone")
-    return _measure_fully(image, cladding, aspect, [r for r in sound if _concentric(r, cladding, 0.06)])
+    near = [r for r in sound if _concentric(r, cladding, 0.06) or is_within(r, cladding)]
+    return _measure_fully(image, cladding, aspect, near)
 
 
 def _measure_fully(
     image: NDArray[np.float32], rough: Ring, aspect: float | None, concentric: list[Ring]
 ) -> FiberRings:
     """Measure the rings of a fibre that was found on a small copy in the picture itself."""
-    cladding = _full_rim(image, rough, aspect)
-    if cladding is None:
+    outer = full_rim(image, rough, aspect)
+    if outer is None:
         return FiberRings(
             None, reason="no closed rim: round edges are there, but too few of them or too restless"
         )
+    edges = edges_beside(image, outer)
+    cladding = glass_within(image, outer, edges, concentric) or outer
     rim = cladding.ellipse
-    others = [_polished(image, ring.ellipse, ring.polarity, rim) for ring in concentric]
+    others: list[Ring | None] = [] if cladding is outer else [outer]
+    others += [_polished(image, ring.ellipse, ring.polarity, rim) for ring in concentric]
     others += [
-        _polished(image, rim.scaled(edge.ratio), edge.polarity, rim)
-        for edge in _edges_beside(image, cladding)
-        if edge.height > _MIN_RING_STEP * cladding.strength and edge.ratio > 1
+        _polished(image, outer.ellipse.scaled(edge.ratio), edge.polarity, outer.ellipse)
+        for edge in edges
+        if edge.height > _MIN_RING_STEP * outer.strength
+        and edge.ratio * outer.ellipse.radius_px > rim.radius_px
     ]
     rings = [cladding]
     for ring in others:
@@ -140,36 +157,6 @@ def _measure_fully(
     return FiberRings(None, reason=doubt) if doubt else found
 
 
-def _full_rim(image: NDArray[np.float32], rough: Ring, aspect: float | None) -> Ring | None:
-    """Measure the rim in full, beginning with that of the small copy; None where it is not sound there."""
-    radius = rough.ellipse.radius_px
-    hidden = not (is_sound(rough, faint=False) or is_sound(rough, faint=True))
-    found: list[Ring] = []
-    for arc_rad in (0.0, _FAINT_ARC_RAD):
-        trials = [polish_ring(image, rough.ellipse, polarity=rough.polarity, aspect=aspect, arc_rad=arc_rad)]
-        if trials[0] is None or trials[0].support < 0.9:
-            # edges side by side, merged on the small copy, may have led it astray
-            trials.append(
-                fit_ring(
-                    image,
-                    rough.ellipse,
-                    polarity=rough.polarity,
-                    band_px=max(0.07 * radius, 4.0),
-                    aspect=aspect,
-                    arc_rad=arc_rad,
-                    min_support=0.2,
-                )
-            )
-        found += [
-            ring
-            for ring in trials
-            if ring is not None and (hidden or is_sound(ring, faint=arc_rad > 0, slack=1.2))
-        ]
-        if found:
-            break
-    return max(found, key=lambda ring: ring.support * ring.strength, default=None)
-
-
 def _concentric(ring: Ring, cladding: Ring, tolerance: float) -> bool:
     one, other = ring.ellipse, cladding.ellipse
     return math.hypot(one.cx_px - other.cx_px, one.cy_px - other.cy_px) < tolerance * max(
@@ -177,10 +164,13 @@ def _concentric(ring: Ring, cladding: Ring, tolerance: float) -> bool:
     )
 
 
-def _is_field_stop(ring: Ring, shape: tuple[int, int], darkest: float, noise: float) -> bool:
-    """Whether a ring is the edge of the field of view: large, and all outside is plain black."""
-    fills = ring.ellipse.radius_px > 0.4 * min(shape)
-    return fills and ring.polarity < 0 and ring.outer_level <= darkest + noise and ring.outer_spread <= noise
+def _is_field_stop(copy: Copy, ring: Ring, darkest: float, tolerance: float) -> bool:
+    """Whether a ring is the edge of the field of view: large, and all outside is black up to the border."""
+    if ring.polarity > 0 or copy.ellipse_here(ring.ellipse).radius_px < 0.4 * min(copy.image.shape):
+        return False
+    radius = copy.ellipse_here(ring.ellipse).radius_map((copy.image.shape[0], copy.image.shape[1]))
+    beyond = copy.image[(radius > 2 - _WITHIN_STOP) & np.isfinite(copy.image)]
+    return beyond.size > 0 and float(np.quantile(beyond, 0.95)) <= darkest + tolerance
 
 
 def _choose_cladding(rings: list[Ring]) -> Ring | None:
@@ -290,46 +280,16 @@ def _is_rival(ring: Ring, cladding: Ring) -> bool:
     return like and ring.polarity == cladding.polarity and not _concentric(ring, cladding, 0.5)
 
 
-def _why_not(rings: list[Ring], sound: list[Ring], cut: list[Ring], stops: list[Ring]) -> str:
+def _why_not(rings: list[Ring], sound: list[Ring], cut: list[Ring]) -> str:
     if cut:
         return "fibre cut off by the picture's border"
     if any(ring.ellipse.radius_px >= _MIN_RADIUS_PX for ring in sound):
         return "the only round edge has another size than the settings say"
     if sound:
         return f"the only round edge is smaller than {2 * _MIN_RADIUS_PX:.0f} px across"
-    if stops:
-        return "no fibre: the only round edge is that of the field of view"
     if any(ring.support > 0.45 for ring in rings):
         return "no closed rim: round edges are there, but too few of them or too restless"
     return "no fibre: nothing round with a clear rim"
-
-
-@dataclass(frozen=True, slots=True)
-class _Edge:
-    """A step of the median profile over all rays: radius against the rim, polarity, height."""
-
-    ratio: float
-    polarity: int
-    height: float
-
-
-def _edges_beside(image: NDArray[np.float32], rim: Ring) -> list[_Edge]:
-    """Find the steps of the median profile within 12 % of a rim, the rim's own among them."""
-    radius = rim.ellipse.radius_px
-    sigma = edge_sigma_px(radius)
-    pitch = min(0.5, 0.25 * sigma)
-    radii = 1 + np.arange(-0.12 * radius - 4 * sigma, 0.12 * radius + 4 * sigma, pitch) / radius
-    polar = unroll(image, rim.ellipse, n_angles=180, radii=radii)
-    polar = polar[:, np.isfinite(polar).mean(axis=0) > 0.5]
-    radii = radii[: polar.shape[1]]
-    if len(radii) < 8 * sigma / pitch:
-        return []
-    t = np.arange(-math.ceil(3 * sigma / pitch), math.ceil(3 * sigma / pitch) + 1) * pitch / sigma
-    kernel = t * np.exp(-0.5 * t**2)
-    slope = np.convolve(ray_median(polar), -kernel / kernel[t > 0].sum(), mode="valid")
-    radii, size = radii[len(t) // 2 : len(radii) - len(t) // 2], np.abs(slope)
-    peak = np.flatnonzero((size[1:-1] > size[:-2]) & (size[1:-1] >= size[2:])) + 1
-    return [_Edge(float(radii[k]), 1 if slope[k] > 0 else -1, float(size[k])) for k in peak]
 
 
 def _polished(image: NDArray[np.float32], start: Ellipse, polarity: int, rim: Ellipse) -> Ring | None:
@@ -370,8 +330,10 @@ def _doubt_of_disc(image: NDArray[np.float32], rim: Ring) -> str:
     copy = small_copy(image, _GROUND_PX)
     radius = copy.ellipse_here(rim.ellipse).radius_map((copy.image.shape[0], copy.image.shape[1]))
     ground = copy.image[(radius > 1.25) & np.isfinite(copy.image)]
-    if ground.size and float(np.ptp(np.quantile(ground, [0.02, 0.98]))) < _PLAIN_GROUND * rim.strength:
-        return "no fibre: a bright disc on a plain ground"
+    # light from nowhere: a surface that is lit well enough to be seen may be as plain as it likes
+    dark = quick_median(ground) < _DARK_GROUND * quick_median(copy.image[radius < 0.9])
+    if dark and float(np.ptp(np.quantile(ground, [0.02, 0.98]))) < _PLAIN_GROUND * rim.strength:
+        return "no fibre: a bright disc on a plain dark ground"
     near, far = ((radius > low) & (radius < high) for low, high in ((1.12, 1.25), (1.6, 1.9)))
     levels = [copy.image[where & np.isfinite(copy.image)] for where in (near, far)]
     if quick_median(levels[1]) - quick_median(levels[0]) > _HALO * rim.strength:

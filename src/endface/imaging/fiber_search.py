@@ -23,6 +23,7 @@ _MIN_AGREEMENT = 0.8
 _MAX_UNREST = 0.45
 _PLAIN_SNR = 10.0
 _MIN_PLAIN_SUPPORT = 0.5
+_MIN_LINE_SUPPORT = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,14 +101,14 @@ def measure_proposals(copy: Copy, coarse_px: int, aspect: float | None, arc_rad:
 def _matters(start: Ellipse, score: float, anchor: Ring, anchor_score: float) -> bool:
     """Whether a proposal may change what a clear ring means: a rim round it, or another fibre.
 
-    Within it only its core can be, which is looked for later, and specks beside it matter not.
+    Well within it only its core can be, which is looked for later, and specks beside it matter not.
     """
     one, other = start, anchor.ellipse
     around = math.hypot(one.cx_px - other.cx_px, one.cy_px - other.cy_px) < 0.15 * max(
         one.radius_px, other.radius_px
     )
     if around:
-        return one.radius_px > 1.12 * other.radius_px
+        return not 0.95 < one.radius_px / other.radius_px < 1.12 and one.radius_px > 0.7 * other.radius_px
     return one.radius_px > 0.6 * other.radius_px and score > 0.5 * anchor_score
 
 
@@ -144,11 +145,13 @@ def is_sound(ring: Ring, *, faint: bool, slack: float = 1.0) -> bool:
     steady = faint or (ring.support > 0.9 and ring.agreement > 0.95)
     # half of a rim will do where it stands out by far
     plain = ring.snr > _PLAIN_SNR and ring.agreement > 0.9 and ring.unrest < 0.5 * _MAX_UNREST
+    # glass and ferrule may be equally bright: then a thin line all round is the whole rim
+    line = ring.support * slack >= _MIN_LINE_SUPPORT and ring.snr * slack >= 2 * MIN_SNR
+    step = ring.agreement * slack >= _MIN_AGREEMENT and ring.step > 0.2 * ring.strength
     return (
-        ring.support * slack >= (_MIN_PLAIN_SUPPORT if plain else MIN_SUPPORT)
-        and ring.agreement * slack >= _MIN_AGREEMENT
+        (step or line)
+        and ring.support * slack >= (_MIN_PLAIN_SUPPORT if plain else MIN_SUPPORT)
         and ring.unrest <= slack * (2 if steady else 1) * _MAX_UNREST
         and ring.snr * slack >= MIN_SNR
         and ring.strength > 3 * ring.shade
-        and ring.step > 0.2 * ring.strength
     )

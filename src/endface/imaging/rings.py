@@ -5,7 +5,7 @@ Knows edges and ellipses; which ring is cladding or core is decided in `endface.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from endface.imaging.rim import RimEdges, find_rim_edges, quick_median, unroll
 
 # pixels of analogue and digital video are 10:11 to 12:11; what is flatter is no fibre
 _MAX_ASPECT = 1.13
+_CLEAR_SNR = 5.0
+_SHARPEST_PX = 0.6
 _SEED = 20180913  # RANSAC draws; a constant, so that the same picture gives the same ring
 
 
@@ -164,9 +166,26 @@ def polish_ring(
     )
     ellipse = before = start
     edges = wide
+    sigma = min(edge_sigma_px(radius), 0.25 * radius)
+    height = 0.0
     for count, reach in ((n_angles // 2, 3.5), (n_angles, 3.0))[n_angles < 256 :]:
-        narrow = max(reach * min(edge_sigma_px(radius), 0.25 * radius), 0.008 * reach * radius)
-        edges = _edges_round(image, ellipse, polarity, narrow, arc_rad, n_angles=count)
+        narrow = max(reach * sigma, 0.008 * reach * radius)
+        edges = find_rim_edges(
+            image,
+            ellipse,
+            polarity=polarity,
+            inwards_px=narrow,
+            outwards_px=narrow,
+            sigma_px=sigma,
+            n_angles=count,
+            n_peaks=3,
+            arc_rad=arc_rad,
+        )
+        sharp = _median_or_0(edges.strength[:, 0])
+        height = height or sharp
+        # heights are told as the wide filter sees them, so that those of rings and of noise compare
+        edges = replace(edges, strength=edges.strength * (height / max(sharp, 1e-12)))
+        sigma = _sharpest_sigma_px(sigma, height, wide.noise)
         # of two edges side by side (a gap, a coating) the one this ellipse stands for, not the stronger one
         edges = edges.nearest(min_strength=0.4 * _median_or_0(edges.strength[:, 0]))
         before = ellipse
@@ -177,6 +196,15 @@ def polish_ring(
     if aspect is None and not 1 / _MAX_ASPECT <= ratio <= _MAX_ASPECT:
         return None
     return _measure(image, ellipse, before, edges, polarity, wide)
+
+
+def _sharpest_sigma_px(sigma_px: float, strength: float, noise: float) -> float:
+    """Return the narrowest edge filter in which an edge still stands well out of white noise.
+
+    A filter wider than a line beside the rim sees the edge beside its place: half the line's width is wanted,
+    its own width it would give.
+    """
+    return sigma_px * min(1.0, max(_SHARPEST_PX / sigma_px, (_CLEAR_SNR * noise / max(strength, 1e-12)) ** 2))
 
 
 def _edges_round(
