@@ -138,6 +138,7 @@ def test_zones_come_back() -> None:
         confidence=0.75,
         rings_px=(9.0,),
         flags=("core not visible",),
+        adhesive=Ellipse(9.0, 10.5, 9.5, 9.0),
     )
     back = store.zones_from_record(store.zones_to_record(zones), anatomy)
     assert np.array_equal(back.valid, zones.valid)
@@ -150,6 +151,7 @@ def test_zones_come_back() -> None:
         "confidence",
         "rings_px",
         "flags",
+        "adhesive",
     ):
         assert getattr(back, name) == getattr(zones, name)
 

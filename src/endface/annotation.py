@@ -117,6 +117,8 @@ class Zones:
         Radii (geometric mean, px) of further concentric edges of the fibre itself, such as a coating or gap.
     flags : tuple of str
         Doubts in words a user understands, e.g. 'core not visible'.
+    adhesive : Ellipse or None
+        Outer edge of what is seen round the glass: adhesive, a gap, a coating. Need not share its centre.
     """
 
     found: bool
@@ -132,6 +134,7 @@ class Zones:
     rim_deviation_px: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     rings_px: tuple[float, ...] = ()
     flags: tuple[str, ...] = ()
+    adhesive: Ellipse | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -166,6 +166,7 @@ def _assemble(
         rim_deviation_px=deviation,
         rings_px=tuple(sorted(ring.ellipse.radius_px for ring in fiber.others)),
         flags=_flags(fiber, deviation),
+        adhesive=adhesive,
     )
 
 

@@ -128,16 +128,17 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
         background = smooth_background(gray, mask, scale_px=scale_px)
         parts = np.full(gray.shape, _SURFACE, np.uint8)
     else:
-        grid = polar_grid(zones.cladding, zones.core, zones.shape)
+        grid = polar_grid(zones.cladding, zones.core, zones.shape, hole=zones.adhesive)
         radius = grid.rho * np.float32(1 / grid.rim_row)
+        beyond = radius - np.float32(grid.hole_row / grid.rim_row)
         ferrule = mask.copy()
-        ferrule[grid.box] &= radius > 1.08
+        ferrule[grid.box] &= beyond > 0.08
         background = smooth_background(gray, ferrule, scale_px=max(8.0, zones.cladding.radius_px / 9))
-        outside = np.clip((radius - np.float32(1.06)) * np.float32(10), 0, 1)
+        outside = np.clip((beyond - np.float32(0.06)) * np.float32(10), 0, 1)
         model = grid.roll(concentric_background(grid.unroll(gray)))
         background[grid.box] = model + outside * (background[grid.box] - model)
         parts = _zones_of_like_noise(
-            grid, radius, zones.core is not None, zones.cladding.radius_px, zones.shape
+            grid, radius, beyond, zones.core is not None, zones.cladding.radius_px, zones.shape
         )
     mask &= ~_saturated(gray, background, least)
     parts *= mask
@@ -152,15 +153,20 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
 
 
 def _zones_of_like_noise(
-    grid: PolarGrid, radius: NDArray[np.float32], core: bool, rim_px: float, shape: tuple[int, int]
+    grid: PolarGrid,
+    radius: NDArray[np.float32],
+    beyond: NDArray[np.float32],
+    core: bool,
+    rim_px: float,
+    shape: tuple[int, int],
 ) -> NDArray[np.uint8]:
     parts = np.full(shape, _SURFACE, np.uint8)
     box = parts[grid.box]
-    box[radius <= 1.03] = _CLADDING
+    box[beyond <= 0.03] = _CLADDING
     if core:
         box[grid.rho < grid.core_row] = _CORE
     band = max(4.0 / rim_px, 0.05)
-    box[np.abs(radius - 1) < band] = _RIM
+    box[(np.abs(radius - 1) < band) | (np.abs(beyond) < band)] = _RIM
     return parts
 
 

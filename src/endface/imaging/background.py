@@ -113,10 +113,10 @@ def _gaussian(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class PolarGrid:
-    """A polar chart of a fibre whose core and cladding need not be concentric.
+    """A polar chart of a fibre whose core, cladding and hole need not be concentric.
 
     Row i of a chart is the ellipse at radius i * step (fractions of the cladding radius), interpolated
-    between core and cladding; columns are equally spaced angles.
+    between core, cladding and hole; columns are equally spaced angles.
 
     Attributes
     ----------
@@ -133,6 +133,7 @@ class PolarGrid:
     box: tuple[slice, slice]
     core_row: float
     rim_row: float
+    hole_row: float
 
     def unroll(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Sample an (H, W) image on the chart, (R, A)."""
@@ -155,9 +156,14 @@ class PolarGrid:
 
 
 def polar_grid(
-    cladding: Ellipse, core: Ellipse | None, shape: tuple[int, int], *, reach: float = 1.3
+    cladding: Ellipse,
+    core: Ellipse | None,
+    shape: tuple[int, int],
+    *,
+    hole: Ellipse | None = None,
+    margin: float = 0.3,
 ) -> PolarGrid:
-    """Lay a polar chart over a fibre, from its centre to `reach` cladding radii.
+    """Lay a polar chart over a fibre, from its centre to `margin` cladding radii beyond its rim or hole.
 
     Rows are a pixel apart, columns about two pixels at the rim: along a ring a clean fibre changes slowly.
 
@@ -171,21 +177,29 @@ def polar_grid(
     True
     """
     inner = core if core is not None else cladding.scaled(0.4)
+    outer = hole if hole is not None else cladding
+    share = min(inner.radius_px / cladding.radius_px, 0.95)
+    wide = max(outer.radius_px / cladding.radius_px, 1.0)
+    reach = wide + margin
     longest = max(cladding.rx_px, cladding.ry_px)
     n_radii = max(8, round(longest * reach) + 1)
     n_angles = int(max(64, 2 ** np.ceil(np.log2(np.pi * longest))))
-    share = min(inner.radius_px / cladding.radius_px, 0.95)
     fractions = np.linspace(0.0, reach, n_radii)
-    knots = np.array([0.0, share, 1.0, reach])
-    rx = np.interp(fractions, knots, [0.0, inner.rx_px, cladding.rx_px, reach * cladding.rx_px])
-    ry = np.interp(fractions, knots, [0.0, inner.ry_px, cladding.ry_px, reach * cladding.ry_px])
-    cx = np.interp(fractions, knots, [inner.cx_px, inner.cx_px, cladding.cx_px, cladding.cx_px])
-    cy = np.interp(fractions, knots, [inner.cy_px, inner.cy_px, cladding.cy_px, cladding.cy_px])
+    largest = outer.scaled(reach / wide)
+    knots = (inner.scaled(0), inner, cladding, outer, largest)
+    rx, ry, cx, cy = (
+        np.interp(fractions, [0.0, share, 1.0, wide, reach], [getattr(knot, part) for knot in knots])
+        for part in ("rx_px", "ry_px", "cx_px", "cy_px")
+    )
     angles = np.arange(n_angles) * (2 * np.pi / n_angles)
     sample_x = (cx[:, None] + np.outer(rx, np.cos(angles))).astype(np.float32)
     sample_y = (cy[:, None] + np.outer(ry, np.sin(angles))).astype(np.float32)
-    box = _box(cladding, shape, reach)
+    box = _box(largest, shape)
     rho, theta = _chart_coordinates(cladding, inner, share, box)
+    if wide > 1:
+        far = rho > 1
+        rho_far, theta_far = _chart_coordinates(outer, cladding, 1 / wide, box)
+        rho, theta = np.where(far, wide * rho_far, rho), np.where(far, theta_far, theta)
     row = (n_radii - 1) / reach
     return PolarGrid(
         sample_x,
@@ -195,14 +209,17 @@ def polar_grid(
         box,
         core_row=share * row,
         rim_row=row,
+        hole_row=wide * row,
     )
 
 
-def _box(cladding: Ellipse, shape: tuple[int, int], reach: float) -> tuple[slice, slice]:
-    top = max(0, int(cladding.cy_px - reach * cladding.ry_px))
-    left = max(0, int(cladding.cx_px - reach * cladding.rx_px))
-    bottom = min(shape[0], int(cladding.cy_px + reach * cladding.ry_px) + 2)
-    right = min(shape[1], int(cladding.cx_px + reach * cladding.rx_px) + 2)
+def _box(largest: Ellipse, shape: tuple[int, int]) -> tuple[slice, slice]:
+    top, left = (
+        max(0, int(largest.cy_px - largest.ry_px)),
+        max(0, int(largest.cx_px - largest.rx_px)),
+    )
+    bottom = min(shape[0], int(largest.cy_px + largest.ry_px) + 2)
+    right = min(shape[1], int(largest.cx_px + largest.rx_px) + 2)
     return slice(top, bottom), slice(left, right)
 
 

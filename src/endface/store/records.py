@@ -164,12 +164,14 @@ def zones_to_record(zones: Zones) -> dict[str, Any]:
         "confidence": zones.confidence,
         "rings_px": list(zones.rings_px),
         "flags": list(zones.flags),
+        "adhesive": asdict(zones.adhesive) if zones.adhesive else None,
     }
 
 
 def zones_from_record(record: Mapping[str, Any], anatomy: NDArray[np.uint8]) -> Zones:
     """Rebuild `Zones` from a record and the anatomy map; rim points are not kept."""
     cladding, core = rims_from_record(record)
+    adhesive = record.get("adhesive")
     return Zones(
         found=record["found"],
         reason=record["reason"],
@@ -182,6 +184,7 @@ def zones_from_record(record: Mapping[str, Any], anatomy: NDArray[np.uint8]) -> 
         confidence=record["confidence"],
         rings_px=tuple(record["rings_px"]),
         flags=tuple(record["flags"]),
+        adhesive=adhesive and Ellipse(**adhesive),
     )
 
 
