@@ -13,7 +13,7 @@ from endface.detection.joining import stamp, unite
 from endface.detection.structure import Residual
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.lines import ANGLE_STEPS, line_evidence
-from endface.imaging.noise import robust_sigma, standardize
+from endface.imaging.noise import quantiles, robust_sigma, standardize
 from endface.imaging.prolong import path_spread, prolong_line
 from endface.imaging.tracing import (
     TracedLine,
@@ -183,8 +183,8 @@ def _follows_ring(line: TracedLine, zones: Zones) -> bool:
         if ellipse is None or zones.cladding is None:
             continue
         radius_px = ellipse.normalized_radius(line.points[:, 0], line.points[:, 1]) * ellipse.radius_px
-        low, high = np.quantile(radius_px, [0.05, 0.95])
-        if high - low < 3.0 and np.median(radius_px) < 1.25 * zones.cladding.radius_px:
+        low, middle, high = quantiles(radius_px, (0.05, 0.5, 0.95))
+        if high - low < 3.0 and middle < 1.25 * zones.cladding.radius_px:
             return True
     return False
 
@@ -213,8 +213,8 @@ def _veto_tangents(
     if zones.cladding is None:
         return
     reach = 2 * (6 // step) + 1
-    rim = cv2.dilate((quiet < 0.8).view(np.uint8), np.ones((reach, reach), np.uint8))
-    places = np.flatnonzero(rim if where is None else rim * where)
+    rim = cv2.dilate((quiet < 0.8).view(np.uint8), np.ones((reach, reach), np.uint8)).view(bool)
+    places = np.flatnonzero(rim if where is None else rim & where)
     row, col = np.divmod(places, rim.shape[1])
     c = zones.cladding
     x, y = (col * step - c.cx_px) / c.rx_px**2, (row * step - c.cy_px) / c.ry_px**2

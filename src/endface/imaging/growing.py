@@ -254,7 +254,7 @@ def _mark_skirt(stack, size, n, reach, owner, skirt, distance, peak):  # type: i
 def _renumber(owner: NDArray[np.int32], number: NDArray[np.int32], count: int) -> NDArray[np.int32]:
     """Give the pixels of every spot, in place, its new number, and return the boxes of the `count` spots."""
     flat = owner.reshape(-1)
-    places = np.flatnonzero(flat)
+    places = np.flatnonzero(flat != 0)
     flat[places] = found = number[flat[places]]
     row, col = np.divmod(places, owner.shape[1])
     boxes = np.zeros((count, 4), np.int32)

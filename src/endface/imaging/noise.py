@@ -284,7 +284,7 @@ def noise_skew(scores: NDArray[np.float32], mask: NDArray[np.bool_], *, block_px
     values = scores[mask]
     if values.size < _BLOCKS * block_px**2:
         return 0.0
-    shares = _quantiles(values[:: values.size // (4 * _SAMPLE) | 1], (0.1, 0.2, 0.5, 0.8, 0.9))
+    shares = quantiles(values[:: values.size // (4 * _SAMPLE) | 1], (0.1, 0.2, 0.5, 0.8, 0.9))
     bulk = min(
         float(shares[i] + shares[-1 - i] - 2 * shares[2]) / (2 * u * u) for i, u in ((0, 1.2816), (1, 0.8416))
     )
@@ -297,18 +297,24 @@ def noise_skew(scores: NDArray[np.float32], mask: NDArray[np.bool_], *, block_px
     if np.count_nonzero(live) < _BLOCKS:
         return 0.0
     blocks = (scores * mask)[part].reshape(rows, block_px, cols, block_px)
-    high = float(_quantiles(blocks.max(axis=1).max(axis=2)[live], (0.4,))[0])
-    low = -float(_quantiles(blocks.min(axis=1).min(axis=2)[live], (0.6,))[0])
+    high = float(quantiles(blocks.max(axis=1).max(axis=2)[live], (0.4,))[0])
+    low = -float(quantiles(blocks.min(axis=1).min(axis=2)[live], (0.6,))[0])
     reach = max(min(high, low), 1.5)
     return max(min((high - low) / (reach * reach - 1), _BULK_REACH * bulk), 0.0)
 
 
-def _quantiles(values: NDArray[np.float32], shares: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return what `np.quantile` does; sorting goes in vectors, selecting does not."""
-    ordered = np.sort(values)
-    place = np.array(shares) * (values.size - 1)
+def quantiles(values: NDArray[np.floating[Any]], shares: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return what `np.quantile` does of one or more values; sorting goes in vectors, selecting does not.
+
+    Examples
+    --------
+    >>> quantiles(np.array([3.0, 1.0, 2.0]), (0.25, 1.0)).tolist()
+    [1.5, 3.0]
+    """
+    ordered = np.sort(values, axis=None)
+    place = np.array(shares) * (ordered.size - 1)
     below = place.astype(np.intp)
-    low, high = ordered[below].astype(np.float64), ordered[np.minimum(below + 1, values.size - 1)]
+    low, high = ordered[below].astype(np.float64), ordered[np.minimum(below + 1, ordered.size - 1)]
     return np.asarray(low + (place - below) * (high - low))
 
 

@@ -138,25 +138,32 @@ def _look_ahead(
     Reaches `size_px` along and to each side.
     """
     half, beside, reach = (round(part / _STEP_PX) for part in (0.5, side_px, size_px[1]))
-    offsets = np.arange(-reach - beside, reach + beside + 1, dtype=np.float32) * np.float32(_STEP_PX)
+    inner = np.arange(-reach, reach + 1)
+    taken = [inner + aside for aside in (-beside, -half, 0, half, beside)]
+    wanted = np.unique(taken)
+    offsets = wanted.astype(np.float32) * np.float32(_STEP_PX)
     across = np.stack([-along[:, 1], along[:, 0]], axis=1)
     axis = ends[:, None] + np.arange(1, size_px[0] + 1, dtype=np.float32)[:, None] * along[:, None]
-    grid = axis[:, :, None] + offsets[:, None] * across[:, None, None]
-    x, y = (grid[..., k].reshape(-1, len(offsets)) for k in (0, 1))
+    x, y = (
+        (axis[..., k, None] + offsets * across[:, None, k, None]).reshape(-1, len(wanted)) for k in (0, 1)
+    )
     # beyond the image lies its mean level
     gray = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-    inner = np.s_[:, beside : beside + 2 * reach + 1]
-    centre = 0.5 * (np.roll(gray, half, axis=1)[inner] + np.roll(gray, -half, axis=1)[inner])
-    contrast = guarded_contrast(centre - gray[:, : 2 * reach + 1], centre - gray[:, 2 * beside :])
-    level = cv2.remap(noise, x[inner], y[inner], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    shape = (len(ends), size_px[0], 2 * reach + 1)
-    return grid[:, :, inner[1]], contrast.reshape(shape), np.asarray(level, np.float32).reshape(shape)
+    first, left, own, right, last = (np.searchsorted(wanted, columns) for columns in taken)
+    centre = 0.5 * (gray[:, left] + gray[:, right])
+    contrast = guarded_contrast(centre - gray[:, first], centre - gray[:, last])
+    x, y = x[:, own], y[:, own]
+    level = cv2.remap(noise, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    shape = (len(ends), size_px[0], len(inner))
+    places = np.stack([x, y], axis=-1).reshape(*shape, 2)
+    return places, contrast.reshape(shape), np.asarray(level, np.float32).reshape(shape)
 
 
 def _best_path(z: NDArray[np.float32], high: float) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
     """Return the path on a strip of contrasts with the highest sum over root length, if above `high`."""
     clipped = np.clip(z, -_CLIP, _CLIP)
-    sums = [float(clipped[path].sum()) / math.sqrt(len(path[0])) for path in _PATHS]
+    counts = np.diff(_FIRSTS, append=_ALL_PLACES[0].size)
+    sums = np.add.reduceat(clipped[_ALL_PLACES], _FIRSTS) / np.sqrt(counts)
     best = int(np.argmax(sums))
     if sums[best] < high:
         return None
@@ -190,3 +197,6 @@ def _heading(points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
 
 
 _PATHS = _paths()
+# all of them one after the other, and where each begins
+_ALL_PLACES = tuple(np.concatenate(parts) for parts in zip(*_PATHS, strict=True))
+_FIRSTS = np.cumsum([0] + [len(steps) for steps, _ in _PATHS[:-1]])

@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from endface.imaging.noise import robust_sigma
+from endface.imaging.noise import quantiles, robust_sigma
 
 _CLIP = (-2.0, 2.5)  # no single point may carry a line
 _STEPS = 256  # orientations are told in steps of pi / 256
@@ -241,16 +241,16 @@ def confirm_line(
     scores = np.asarray(contrast / noise[row, col], np.float32)
     z = np.clip(scores, *_CLIP)
     crest = line.scores >= 0.7 * line.scores.max()
-    if float(np.median(z[crest])) <= 0.2:
+    if float(quantiles(z[crest], (0.5,))[0]) <= 0.2:
         return None
     # relative to the line's own contrast: a strong line ends where it ends, not where noise says no
-    typical = float(np.median(scores[crest]))
+    typical = float(quantiles(scores[crest], (0.5,))[0])
     relative = np.clip(scores / max(1.0, typical / _CLIP[1]), *_CLIP)
     first, last = _maximum_segment(relative - 0.35 * min(typical, _CLIP[1]))
     kept = TracedLine(points[first:last], scores[first:last])
     # the eye gathers light along a line too
     visible = min_contrast * min(1.0, math.sqrt(4 * min_length_px / max(kept.length_px, 1e-6)))
-    if float(np.median(contrast[first:last])) < visible:
+    if float(quantiles(contrast[first:last], (0.5,))[0]) < visible:
         return None
     if path_score(z[first:last]) < high or kept.length_px < min_length_px:
         return None
@@ -267,7 +267,7 @@ def path_score(scores: NDArray[np.float32]) -> float:
 
 def line_strength(line: TracedLine) -> float:
     """Return the score of a confirmed line as a whole; a few strong points do not count for more."""
-    middle = np.full_like(line.scores, np.median(line.scores))
+    middle = np.full_like(line.scores, quantiles(line.scores, (0.5,))[0])
     return max(path_score(middle), path_score(np.clip(line.scores, *_CLIP)))
 
 
@@ -322,7 +322,7 @@ def contrast_noise(
             ),
             1e-3,
         )
-    return np.asarray(level[zones])
+    return np.asarray(cv2.LUT(zones, np.resize(level, 256)))
 
 
 def _some_of(kinds: NDArray[np.uint8], kind: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -346,7 +346,7 @@ def _recentre(
         return points
     normal = _normals(points)
     offsets = np.arange(-reach_px, reach_px + 1, dtype=np.float32)
-    values = _across(image, points, offsets) * np.float32(polarity)
+    values = _across(image, points, offsets, normal=normal) * np.float32(polarity)
     # one point is noise: the crest is looked for over a stretch, and moves smoothly
     crest = offsets[np.argmax(uniform_filter1d(values, 15, axis=0, mode="nearest"), axis=1)]
     shift = uniform_filter1d(crest, 9, mode="nearest")[:, None]
@@ -354,17 +354,24 @@ def _recentre(
 
 
 def _across(
-    image: NDArray[np.float32], points: NDArray[np.float32], offsets: NDArray[np.float32]
+    image: NDArray[np.float32],
+    points: NDArray[np.float32],
+    offsets: NDArray[np.float32],
+    *,
+    normal: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Sample an image at offsets to the side of each point of a path, (N, len(offsets))."""
-    normal = _normals(points)
+    normal = _normals(points) if normal is None else normal
     x = (points[:, :1] + normal[:, :1] * offsets).astype(np.float32)
     y = (points[:, 1:] + normal[:, 1:] * offsets).astype(np.float32)
     return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _normals(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    tangent = np.gradient(points, axis=0) if len(points) > 1 else np.ones_like(points)
+    tangent = np.ones_like(points)
+    if len(points) > 1:
+        tangent[1:-1] = (points[2:] - points[:-2]) / 2
+        tangent[0], tangent[-1] = points[1] - points[0], points[-1] - points[-2]
     tangent /= np.maximum(np.hypot(tangent[:, 0], tangent[:, 1]), 1e-6)[:, None]
     return np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
 
