@@ -11,7 +11,14 @@ from scipy.ndimage import maximum_filter1d
 
 from endface.annotation import Zones
 from endface.imaging.background import PolarGrid, concentric_background, polar_grid, smooth_background
-from endface.imaging.noise import live_medians, middle_lattice, middle_pixels, robust_sigma, silent_blocks
+from endface.imaging.noise import (
+    live_medians,
+    middle_lattice,
+    middle_pixels,
+    quantiles,
+    robust_sigma,
+    silent_blocks,
+)
 from endface.imaging.sensor_faults import remove_dead_pixels, remove_sensor_lines
 
 _BORDER_DEPTH_PX = 16
@@ -214,7 +221,7 @@ def _ring_noise(
     known = cv2.remap(zones, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     middle, count = live_medians(np.abs(chart), np.asarray(known, np.uint8))
     rows = maximum_filter1d(np.where(count > 0.05 * chart.shape[1], middle / 0.6745, least), 3)
-    floor = max(float(np.median(rows[4 : int(grid.rim_row)])), least)
+    floor = max(float(quantiles(rows[4 : int(grid.rim_row)], (0.5,))[0]), least)
     return np.maximum(rows, least).astype(np.float32), floor
 
 

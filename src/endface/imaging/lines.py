@@ -115,7 +115,7 @@ def line_evidence(
     responses = _sampled_responses(padded, pad, rows, cols, side_px)
     gains = _gains(responses, origin)
     tail = fit_tail((responses * gains[:, :, origin - 1]).ravel()[::2], max_slope=0.1)
-    looked_at = zone_map if where is None else np.where(where, zone_map, 0)
+    looked_at = zone_map if where is None else zone_map * where
     found = _best_scores(padded, side_px, looked_at, gains, tail)
     n_tests = int(np.count_nonzero(zone_map)) * N_ORIENTATIONS * len(LENGTHS_PX) * 2
     return LineEvidence(*found, n_tests)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numba import njit
@@ -81,6 +81,7 @@ class LineSteps:
     sides: NDArray[np.uint64]
 
     @staticmethod
+    @lru_cache(maxsize=64)
     def of(stride: int, size: int, *, side_px: int) -> LineSteps:
         """Return the distances in images of `size` pixels with branches `side_px` apart."""
         pixels, pairs, halves, kinds = _lines()

@@ -111,18 +111,13 @@ def block_sigma(
     known = counted >= some.shape[1] // 4
     overall = np.float32(0) if known.all() else robust_sigma(some[alive > 0])
     start = _steady(np.where(known, 1.4826 * middle, overall).reshape(rows, cols))
-    # a row of blocks at a time stays in the processor's cache
-    clip = np.repeat(np.float32(_CLIP) * start, block_px, axis=1)
-    total, count = np.empty(clip.shape, np.float32), np.empty(clip.shape, np.float32)
-    for row in range(rows):
-        strip, weights = (part[row * block_px : (row + 1) * block_px] for part in (size, live))
-        np.minimum(strip, clip[row], out=strip)
-        strip *= weights
-        total[row] = cv2.reduce(strip, 0, cv2.REDUCE_SUM)
-        count[row] = cv2.reduce(weights, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
-    total, count = (part.reshape(rows * cols, block_px).sum(axis=1) for part in (total, count))
-    level = np.where(known, total / (_CLIPPED_MEAN * np.maximum(count, 1)), overall)
-    return _steady(level.reshape(rows, cols))
+    strips = size.reshape(rows, block_px, -1)
+    np.minimum(strips, np.repeat(np.float32(_CLIP) * start, block_px, axis=1)[:, None], out=strips)
+    size *= live
+    mean = np.asarray(cv2.resize(size, (cols, rows), interpolation=cv2.INTER_AREA), np.float32)
+    count = np.diff(np.diff(cv2.integral(live)[::block_px, ::block_px], axis=0), axis=1)
+    share = np.maximum(count, 1) * np.float32(_CLIPPED_MEAN / block_px**2)
+    return _steady(np.where(known.reshape(rows, cols), mean / share, overall))
 
 
 def _steady(levels: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ from endface.imaging.noise import (
     middle_pixels,
     near_strong,
     noise_skew,
+    quantiles,
     robust_sigma,
 )
 
@@ -134,7 +135,7 @@ def _scores(
     quiet = apart[thin]
     # quieter places are mostly overexposed or compressed away
     typical = robust_sigma(some[quiet])
-    lowest = max(0.85 * typical, least / float(np.median(sigma[::8, ::8]))) + 1e-6
+    lowest = max(0.85 * typical, least / float(quantiles(sigma[::8, ::8], (0.5,))[0])) + 1e-6
     level = np.clip(level, np.float32(lowest), np.float32(max(_LOUDEST * typical, lowest)))
     some = some / enlarge_blocks(level, some.shape, block_px=block_px)
     tails = [(Tail(1.0, 0.0), Tail(1.0, 0.0))] * (int(zones.max()) + 1)

@@ -40,15 +40,15 @@ def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) 
     >>> bool(abs(np.median(image[:, 70])) < 0.3)
     True
     """
+    if min(residual.shape) < 64:
+        return
+    # the median of n values scatters by 1.25 standard deviations over the root of n
+    spread = 1.25 * robust_sigma(residual[::3, ::3][mask[::3, ::3]])
     for image, live in ((residual, mask), (residual.T, mask.T)):
-        if min(image.shape) < 64:
-            return
         step = max(1, image.shape[0] // 192)
         some = np.array(image[::step].T, order="C")
         some[~live[::step].T] = np.nan
         level, n = _row_medians(some)
-        # the median of n values scatters by 1.25 standard deviations over the root of n
-        spread = 1.25 * robust_sigma(residual[::3, ::3][mask[::3, ::3]])
         columns = np.flatnonzero(np.abs(level) > 3.5 * spread / np.sqrt(np.maximum(n, 1)))
         if not columns.size:
             continue
