@@ -56,14 +56,16 @@ def from_parabola(
     extent = np.where(extent > 0.0, extent, 1.0)
     along /= extent[owner]
     enough = counts >= 6
-    weight = own
+    weight, square = own, along * along
+    powers = np.stack([np.ones_like(along), along, square, square * along, square * square])
+    sided = powers[:3] * across
     for _ in range(_FITS):
-        powers = [total(weight * along**k) for k in range(5)]
-        normal = np.array([[powers[i + k] for k in range(3)] for i in range(3)]).transpose(2, 0, 1)
+        sums = [total(part) for part in weight * powers]
+        normal = np.array([[sums[i + k] for k in range(3)] for i in range(3)]).transpose(2, 0, 1)
         normal[~enough] = np.eye(3)
-        sides = np.stack([total(weight * across * along**k) for k in range(3)], axis=1)
+        sides = np.stack([total(part) for part in weight * sided], axis=1)
         fit = np.linalg.solve(normal, sides[..., None])[owner, :, 0]
-        rest = np.abs(across - (fit[:, 0] + fit[:, 1] * along + fit[:, 2] * along**2))
+        rest = np.abs(across - (fit[:, 0] + fit[:, 1] * along + fit[:, 2] * square))
         weight = own / np.maximum(rest, 1e-3 * extent[owner])
     return np.where(enough, _ABS_TO_RMS * total(own * rest) / mass, 0.0), extent
 

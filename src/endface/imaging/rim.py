@@ -201,7 +201,7 @@ def _radial_slope(band: NDArray[np.float32], sigma: float, arc_sigma: float) -> 
     kernel /= kernel[t > 0].sum()
     arc_half = math.ceil(3 * arc_sigma)
     arc = np.exp(-0.5 * (np.arange(-arc_half, arc_half + 1) / max(arc_sigma, 1e-6)) ** 2)
-    closed = np.pad(band, ((arc_half, arc_half), (0, 0)), mode="wrap")
+    closed = band[np.arange(-arc_half, len(band) + arc_half) % len(band)] if arc_half else band
     slope = cv2.sepFilter2D(closed, cv2.CV_32F, kernel, arc / arc.sum(), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(slope[arc_half : arc_half + len(band)])
 

@@ -61,14 +61,17 @@ def ring_level(
         start = np.array([core.cy_px, core.cx_px])
         centres = start + out[:, None] * (centre - start)
     y, x = ((points_px - centres[:, :, None]) / radii[:, None]).transpose(1, 0, 2)
-    distance_px = np.maximum(np.hypot(y, x) * rim.radius_px, 1e-6)
+    distance_px = np.maximum(np.sqrt(y * y + x * x) * rim.radius_px, 1e-6)
+    y, x, far_y, far_x = y * radii[0], x * radii[1], y * radii[1], x * radii[0]
     total, count = np.zeros(y.shape), np.zeros(y.shape)
     for arc in _ARCS_PX:
-        for angle in (np.minimum(arc / distance_px, math.pi / 2) * side for side in (1.0, -1.0)):
-            cos, sin = np.cos(angle), np.sin(angle)
-            to_x = ((x * cos - y * sin) * radii[1] + centres[:, 1:]).astype(np.float32)
-            to_y = ((x * sin + y * cos) * radii[0] + centres[:, :1]).astype(np.float32)
-            free = cv2.remap(blocked, to_x, to_y, cv2.INTER_NEAREST, borderValue=1) == 0
-            total += free * cv2.remap(image, to_x, to_y, cv2.INTER_LINEAR)
+        angle = np.minimum(arc / distance_px, math.pi / 2)
+        cos, sin = np.cos(angle), np.sin(angle)
+        near_y, near_x = y * cos + centres[:, :1], x * cos + centres[:, 1:]
+        aside_y, aside_x = far_x * sin, far_y * sin
+        for to_y, to_x in ((near_y + aside_y, near_x - aside_x), (near_y - aside_y, near_x + aside_x)):
+            where = to_x.astype(np.float32), to_y.astype(np.float32)
+            free = cv2.remap(blocked, *where, cv2.INTER_NEAREST, borderValue=1) == 0
+            total += free * cv2.remap(image, *where, cv2.INTER_LINEAR)
             count += free
     return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
