@@ -105,9 +105,7 @@ def _limited_gradient(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], 
 
 
 @lru_cache(maxsize=8)
-def _disc_transforms(
-    shape: tuple[int, int], min_radius_px: float, n_radii: int
-) -> NDArray[np.float32]:
+def _disc_transforms(shape: tuple[int, int], min_radius_px: float, n_radii: int) -> NDArray[np.float32]:
     """Fourier transforms of soft discs, each the shape of the half spectrum, (n_radii, H, W)."""
     frequency = np.hypot(fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :])
     table = np.linspace(0, 0.75, 6000)

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from PIL import Image
 
 from endface.errors import InputError
 from endface.report.page import template_environment
@@ -65,7 +64,7 @@ def write_optics(run_folder: Path, out: Path | None = None) -> Path:
         scopes.append(
             {
                 "name": pattern.stem,
-                "map": data_uri(Image.fromarray(drawn), quality=88),
+                "map": data_uri(np.ascontiguousarray(drawn[:, :, ::-1]), quality=88),
                 "rows": rows.head(ROW_LIMIT).to_dicts(),
                 "n": rows.height,
                 "causes": rows.group_by("cause").len().sort("len", descending=True).rows(),

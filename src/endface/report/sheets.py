@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import cv2
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from PIL import Image
 
 from endface.imaging.draw import contact_sheet, gray_base
 from endface.places import read_bytes
@@ -36,28 +34,28 @@ def spread(n_items: int, limit: int) -> list[int]:
     return [round(place) for place in np.linspace(0, n_items - 1, max(0, limit))]
 
 
-def small_copy(picture: Image.Image, *, longest_px: int) -> Image.Image:
-    """Return a picture as RGB of at most `longest_px` by `longest_px`, gray ones contrast-stretched."""
-    gray = picture.mode.startswith("I") or picture.mode in {"L", "F"}
-    rgb = (Image.fromarray(gray_base(np.asarray(picture))) if gray else picture).convert("RGB")
-    scale = longest_px / max(rgb.size)
+def small_copy(picture: NDArray[Any], *, longest_px: int) -> NDArray[np.uint8]:
+    """Return a picture as BGR of at most `longest_px` by `longest_px`, gray ones contrast-stretched."""
+    pixels = np.asarray(
+        cv2.cvtColor(gray_base(picture), cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture
+    )
+    height, width = pixels.shape[:2]
+    scale = longest_px / max(height, width)
     if scale >= 1:
-        return rgb
-    size = (max(1, round(scale * rgb.width)), max(1, round(scale * rgb.height)))
+        return pixels
     # means of whole blocks first, which come cheap, so that no pixel is left out
     step = int(1 / scale)
-    pixels = np.asarray(rgb)
     if step > 1:
-        blocks = (max(1, rgb.width // step), max(1, rgb.height // step))
+        blocks = (max(1, width // step), max(1, height // step))
         pixels = pixels[: blocks[1] * step, : blocks[0] * step]
         pixels = np.asarray(cv2.resize(pixels, blocks, interpolation=cv2.INTER_AREA))
-    return Image.fromarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR))
+    size = (max(1, round(scale * width)), max(1, round(scale * height)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def data_uri(picture: Image.Image, *, quality: int) -> str:
-    """Return a picture (RGB) as a JPEG data URI: WebP would take half the bytes and eight times as long."""
-    bgr = np.asarray(picture.convert("RGB"))[:, :, ::-1]
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+def data_uri(picture: NDArray[np.uint8], *, quality: int) -> str:
+    """Return a picture (BGR) as a JPEG data URI: WebP would take half the bytes and eight times as long."""
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
@@ -87,13 +85,11 @@ def page_picture(task: PictureTask) -> PagePicture:
     return PagePicture(data_uri(large, quality=72), data_uri(thumb, quality=60))
 
 
-def open_picture(path: Path) -> Image.Image | None:
-    """Return a picture of the run folder, None where it is not there."""
+def open_picture(path: Path) -> NDArray[Any] | None:
+    """Return a picture of the run folder, gray or BGR, None where it is not there."""
     if not path.is_file():
         return None
-    with Image.open(io.BytesIO(read_bytes(path))) as picture:
-        picture.load()
-        return picture
+    return cv2.imdecode(np.frombuffer(read_bytes(path), np.uint8), cv2.IMREAD_UNCHANGED)
 
 
 def write_cluster_sheets(run_folder: Path) -> list[Path]:
@@ -124,7 +120,7 @@ def write_cluster_sheets(run_folder: Path) -> list[Path]:
         for defect in members[spread(members.height, PATCHES_PER_SHEET)].iter_rows(named=True):
             path = folder.patch(defect["defect_id"], defect["type"], defect["severity_level"])
             if (patch := open_picture(path)) is not None:
-                patches.append(_pixels(patch))
+                patches.append(patch if patch.ndim == 2 else patch[:, :, ::-1])
                 captions.append(str(defect["defect_id"]))
         shown = f", {len(patches)} shown" if len(patches) < members.height else ""
         number = f"Cluster {row['cluster']}" if row["cluster"] >= 0 else "No cluster"
@@ -143,9 +139,3 @@ def _members(defects: pl.DataFrame, cluster: int) -> pl.DataFrame:
     if "cluster_label" not in defects.columns:
         return defects.clear()
     return defects.filter(pl.col("cluster_label").cast(pl.String) == str(cluster))
-
-
-def _pixels(patch: Image.Image) -> NDArray[Any]:
-    if patch.mode.startswith("I") or patch.mode in {"L", "F"}:
-        return np.asarray(patch)
-    return np.asarray(patch.convert("RGB"))
