@@ -177,11 +177,19 @@ def write_bytes(path: Path, data: bytes) -> None:
         else:
             waiting.append((path, data))
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     # a short name of its own: the final one may already be as long as the file system allows
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+
+    def put() -> None:
+        try:
+            temporary.write_bytes(data)
+        except FileNotFoundError:  # the folder is there already for all files of it but the first
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+        temporary.replace(path)
+
     try:
-        _patiently(lambda: (temporary.write_bytes(data), temporary.replace(path)), near=True)
+        _patiently(put, near=True)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -70,12 +70,11 @@ def find_circles(
     divergence = 2j * np.pi * (fx * fft.rfft2(gx, shape) + fy * fft.rfft2(gy, shape))
     rms = math.sqrt(float(np.mean(gx**2 + gy**2)) / 2) + 1e-9
     found: list[CircleCandidate] = []
-    # all radii in one call, which costs less than the calls themselves
-    votes = fft.irfft2(divergence * _disc_transforms(shape, float(min_radius_px), n_radii), shape)
-    for radius, own in zip(radii, votes[:, :height, :width], strict=True):
+    for radius, disc in zip(radii, _disc_transforms(shape, float(min_radius_px), n_radii), strict=True):
         sigma = _ring_sigma(float(radius))
         spread = rms * math.sqrt(math.pi * float(radius) / (math.sqrt(math.pi) * sigma))
-        low, high, at_low, at_high = cv2.minMaxLoc(own)
+        votes = fft.irfft2(divergence * disc, shape)[:height, :width]
+        low, high, at_low, at_high = cv2.minMaxLoc(votes)
         for score, place, polarity in ((high, at_high, 1), (-low, at_low, -1)):
             found.append(
                 CircleCandidate(float(place[0]), float(place[1]), float(radius), polarity, score / spread)
@@ -105,8 +104,10 @@ def _limited_gradient(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], 
 
 
 @lru_cache(maxsize=8)
-def _disc_transforms(shape: tuple[int, int], min_radius_px: float, n_radii: int) -> NDArray[np.float32]:
-    """Fourier transforms of soft discs, each the shape of the half spectrum, (n_radii, H, W)."""
+def _disc_transforms(
+    shape: tuple[int, int], min_radius_px: float, n_radii: int
+) -> tuple[NDArray[np.float32], ...]:
+    """Fourier transforms of soft discs, each the shape of the half spectrum."""
     frequency = np.hypot(fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :])
     table = np.linspace(0, 0.75, 6000)
     discs = []
@@ -116,7 +117,7 @@ def _disc_transforms(shape: tuple[int, int], min_radius_px: float, n_radii: int)
             profile = np.where(table > 0, radius * j1(2 * np.pi * table * radius) / table, np.pi * radius**2)
         profile *= np.exp(-2 * (np.pi * sigma * table) ** 2)
         discs.append(np.interp(frequency, table, profile).astype(np.float32))
-    return np.stack(discs)
+    return tuple(discs)
 
 
 def _without_likes(found: list[CircleCandidate], count: int) -> list[CircleCandidate]:

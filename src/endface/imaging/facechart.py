@@ -69,7 +69,10 @@ def face_chart(
     radii = np.linspace(inner, outer, n_radii)[:, None]
     x = (rim.cx_px + rim.rx_px * radii * np.cos(angles)).astype(np.float32)
     y = (rim.cy_px - rim.ry_px * radii * np.sin(angles)).astype(np.float32)
-    gray = cv2.GaussianBlur(np.asarray(image, np.float32), (0, 0), 1.0)
+    # as cv2.GaussianBlur does it for floats, from bytes as well
+    kernel = cv2.getGaussianKernel(9, 1.0, cv2.CV_32F)
+    pixels = image if image.dtype == np.uint8 else np.asarray(image, np.float32)
+    gray = cv2.sepFilter2D(pixels, cv2.CV_32F, kernel, kernel)
     rings = cv2.remap(gray, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     height, width = image.shape
     seen = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)

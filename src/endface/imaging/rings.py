@@ -256,9 +256,8 @@ def _measure(
     reach = min(max(3 * sigma, 0.06 * radius), 0.5 * radius) / radius
     gap = 1.5 * sigma / radius
     radii = np.linspace(gap, gap + reach, 6)
-    inner, outer = (
-        _level(unroll(image, ellipse, n_angles=len(visible), radii=side)) for side in (1 - radii, 1 + radii)
-    )
+    both = unroll(image, ellipse, n_angles=len(visible), radii=np.concatenate([1 - radii, 1 + radii]))
+    inner, outer = _level(both[:, : radii.size]), _level(both[:, radii.size :])
     n_visible = max(int(visible.sum()), 1)
     difference = polarity * (outer - inner)[visible]
     step = quick_median(difference)

@@ -45,44 +45,44 @@ class RunFolder:
 
     def image(self, image_id: str) -> Path:
         """Return the path of the analysed image."""
-        return self.root / "pixel_level" / "images" / f"{image_id}.png"
+        return self.root / f"pixel_level/images/{image_id}.png"
 
     def mask(self, image_id: str, kind: str) -> Path:
         """Return the path of a mask; `kind` is mask, zones, iec or instances."""
-        return self.root / "pixel_level" / "masks" / f"{image_id}_{kind}.png"
+        return self.root / f"pixel_level/masks/{image_id}_{kind}.png"
 
     def maps(self, image_id: str) -> Path:
         """Return the path of the optional pixel maps."""
-        return self.root / "pixel_level" / "maps" / f"{image_id}.npz"
+        return self.root / f"pixel_level/maps/{image_id}.npz"
 
     def overlay(self, image_id: str) -> Path:
         """Return the path of the picture with zones and defects drawn in."""
-        return self.root / "segmentation_masks" / f"{image_id}_overlay.png"
+        return self.root / f"segmentation_masks/{image_id}_overlay.png"
 
     def patch(self, defect_id: str, type_name: str, level: str) -> Path:
         """Return the path of a defect's patch."""
-        return self.root / "defect_library" / type_name / level / f"{defect_id}.png"
+        return self.root / f"defect_library/{type_name}/{level}/{defect_id}.png"
 
     def record(self, image_id: str) -> Path:
         """Return the path of an image's record in the journal."""
-        return self.root / "journal" / f"{image_id}.json"
+        return self.root / f"journal/{image_id}.json"
 
     def drawn(self, image_id: str) -> Path:
         """Return the path of the note that an image's pictures are up to date."""
-        return self.root / "journal" / f"{image_id}.drawn"
+        return self.root / f"journal/{image_id}.drawn"
 
     @property
     def batch(self) -> RunFolder:
         """Folder, laid out like a run, of what the batch changed: settled records, masks as first found."""
-        return RunFolder(self.root / "journal" / "batch")
+        return RunFolder(self.root / "journal/batch")
 
     def chart(self, image_id: str) -> Path:
         """Return the path of the face as a chart of radius and angle."""
-        return self.root / "journal" / "faces" / f"{image_id}.png"
+        return self.root / f"journal/faces/{image_id}.png"
 
     def optics(self, scope: str) -> Path:
         """Return the path of what is known of the optics of one scope."""
-        return self.root / "journal" / "optics" / f"{scope}.json"
+        return self.root / f"journal/optics/{scope}.json"
 
     @property
     def optics_marks(self) -> Path:
