@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 
 from endface.config import Settings
 from endface.errors import FormatError, InputError
