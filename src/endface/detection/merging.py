@@ -24,6 +24,8 @@ _LEAST_PX = 12
 # a find of twice the significance is no companion
 _RIM_LIGHT = 0.5
 _THIN = 2.5
+# a way into a ring that is narrower than this is no way in
+_GAP_PX = 2
 
 
 def merge_findings(
@@ -140,8 +142,13 @@ def _without_halos(spots: list[Defect], others: list[Defect], shape: tuple[int, 
 
 
 def is_long(spot: Defect) -> bool:
-    """Whether a spot has the shape of a line."""
-    return max(spot.mask.shape) > 30 and spot.area_px < 0.5 * spot.mask.size
+    """Whether a spot has the shape of a line; the ring of a dried droplet, closed or nearly so, has not."""
+    if max(spot.mask.shape) <= 30 or spot.area_px >= 0.5 * spot.mask.size:
+        return False
+    # the whole face around it, where its outline leaves no way in
+    body = cv2.dilate(np.pad(spot.mask, _GAP_PX + 1).astype(np.uint8), np.ones((2 * _GAP_PX + 1,) * 2, np.uint8))
+    outside = cv2.floodFill(body, None, (0, 0), 2)[1] == 2
+    return np.count_nonzero(~outside) - np.count_nonzero(body == 1) < 0.25 * spot.mask.size
 
 
 def _strength(defect: Defect) -> float:
