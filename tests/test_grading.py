@@ -177,6 +177,14 @@ def test_the_width_of_a_faint_scratch_is_as_uncertain_as_the_table_says():
     assert judge(spot).fail_chance == 1.0
 
 
+def test_a_line_that_nobody_sees_does_not_fail_an_image_alone():
+    chances = [
+        judge(table(("B", "scratch", 9.0)).with_columns(line_snr=pl.lit(snr))).fail_chance
+        for snr in (0.1, 0.8, 1.6, 3.2, 20.0, 0.0)
+    ]
+    assert chances == pytest.approx([0.3, 0.34, 0.65, 0.96, 1.0, 1.0], abs=0.01)
+
+
 def test_a_find_that_may_be_nothing_cannot_fail_an_image_alone():
     rows = table(*[("B", "defect", 3.0)] * 6)
     assert judge(rows.with_columns(confidence=pl.lit(1.0))).decision == FAIL

@@ -146,7 +146,9 @@ def is_long(spot: Defect) -> bool:
     if max(spot.mask.shape) <= 30 or spot.area_px >= 0.5 * spot.mask.size:
         return False
     # the whole face around it, where its outline leaves no way in
-    body = cv2.dilate(np.pad(spot.mask, _GAP_PX + 1).astype(np.uint8), np.ones((2 * _GAP_PX + 1,) * 2, np.uint8))
+    body = cv2.dilate(
+        np.pad(spot.mask, _GAP_PX + 1).astype(np.uint8), np.ones((2 * _GAP_PX + 1,) * 2, np.uint8)
+    )
     outside = cv2.floodFill(body, None, (0, 0), 2)[1] == 2
     return np.count_nonzero(~outside) - np.count_nonzero(body == 1) < 0.25 * spot.mask.size
 

@@ -56,6 +56,9 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
         "um",
         "standard uncertainty of `width_um` besides that of the pixels; 0 for spots",
     ),
+    Column(
+        "line_snr", "float", "", "contrast at the crest of a traced line over the noise of a pixel; else 0"
+    ),
     Column("width_resolved", "bool", "", "false for lines so narrow that `width_um` is an upper bound"),
     Column("orientation_deg", "float", "deg", "major axis, 0 along x, counter-clockwise, in [0, 180)"),
     Column("straightness", "float", "", "distance of the ends over the length: 1 straight, 0 closed"),

@@ -205,7 +205,7 @@ def _row(
         "provenance": defect.provenance,
         "confidence": _confidence(defect),
         **touched,
-        **_size(scene, defect, shape, line),
+        **_size(scene, defect, shape, line, noise=math.hypot(contrast.noise, scene.quantum)),
         **_diameter(scene, shape, look, on_rim=position["rim_distance_norm"] == 0.0),
         **_shape(scene, shape, line),
         **_outlook(look),
@@ -222,10 +222,12 @@ def _confidence(defect: Defect) -> float:
     return float(1.0 / (1.0 + 10.0 ** -min(max(defect.score, -300.0), 300.0)))
 
 
-def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict[str, object]:
+def _size(
+    scene: _Scene, defect: Defect, shape: Shape, line: Centerline, *, noise: float
+) -> dict[str, object]:
     is_line = line.length >= LINE_SLENDERNESS * line.mean_width
     length, width, widest = shape.major, shape.minor, line.max_width
-    width_sd, resolved, waviness = 0.0, True, 0.0
+    width_sd, resolved, waviness, snr = 0.0, True, 0.0, 0.0
     length_px = shape.major / scene.pitch
     if is_line:
         reach = min(2.0 * line.mean_width + 5.0 * scene.pitch, MAX_REACH_PX * scene.pitch)
@@ -238,6 +240,9 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         if math.isnan(seen.mean):
             width, widest = line.mean_width, line.max_width
         else:
+            # a patch has no one crest
+            if "line" in defect.detector and line.length > COMPACT_SLENDERNESS * line.mean_width:
+                snr = abs(seen.peak_gray) / noise
             blur = scene.blur_px * scene.pitch
             width, resolved = unblurred_width(seen.mean, blur)
             widest = unblurred_width(seen.maximum, blur)[0]
@@ -253,6 +258,7 @@ def _size(scene: _Scene, defect: Defect, shape: Shape, line: Centerline) -> dict
         "max_width_um": scene.um(max(widest, width)),
         "max_line_width_px": max(widest, width) / scene.pitch,
         "width_sd_um": scene.um(width_sd),
+        "line_snr": snr,
         "width_resolved": resolved,
         "is_line": is_line,
         "crest_waviness": waviness,
