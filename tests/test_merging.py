@@ -9,7 +9,7 @@ import pytest
 from endface.annotation import AnatomyZone, Calibration, Defect, Zones, instance_map
 from endface.detection.fields import unite_fields
 from endface.detection.joining import join_onto, owners, trim
-from endface.detection.merging import merge_findings
+from endface.detection.merging import is_long, merge_findings
 from endface.detection.scratches import _with_other_sides
 
 SHAPE = (400, 400)
@@ -167,3 +167,18 @@ def test_a_dark_and_a_bright_side_are_one_scratch_however_broad():
     assert len(_with_other_sides([dark, bright, apart], gray)) == 2
     # its own kind beside a line is another line
     assert len(_with_other_sides([dark, replace(bright, polarity=-1)], gray)) == 2
+
+
+def test_a_ring_is_one_find_and_crossing_scratches_are_not():
+    ring = find(cv2.circle(np.zeros(SHAPE, np.uint8), (100, 100), 24, 1, 6))
+    arcs = [
+        find(cv2.ellipse(np.zeros(SHAPE, np.uint8), (100, 100), (24, 24), 0, start, start + 120, 1, 5))
+        for start in (0, 180)
+    ]
+    lines = [replace(arc, detector="line") for arc in arcs]
+    assert len(merge_findings([ring], lines, [], zones())) == 1
+    broken = replace(ring, mask=ring.mask & ~np.eye(*ring.mask.shape, dtype=bool))
+    crossing = both(
+        stroke((200, 200), (300, 300)), stroke((200, 300), (300, 200)), stroke((220, 180), (230, 320))
+    )
+    assert [is_long(spot) for spot in (ring, broken, crossing)] == [False, False, True]

@@ -145,12 +145,12 @@ def is_long(spot: Defect) -> bool:
     """Whether a spot has the shape of a line; the ring of a dried droplet, closed or nearly so, has not."""
     if max(spot.mask.shape) <= 30 or spot.area_px >= 0.5 * spot.mask.size:
         return False
-    # the whole face around it, where its outline leaves no way in
+    # what is enclosed counts as body: crossing scratches enclose little of their box
     body = cv2.dilate(
         np.pad(spot.mask, _GAP_PX + 1).astype(np.uint8), np.ones((2 * _GAP_PX + 1,) * 2, np.uint8)
     )
-    outside = cv2.floodFill(body, None, (0, 0), 2)[1] == 2
-    return np.count_nonzero(~outside) - np.count_nonzero(body == 1) < 0.25 * spot.mask.size
+    cv2.floodFill(body, None, (0, 0), 2)
+    return bool(np.count_nonzero(body == 0) < 0.25 * spot.mask.size)
 
 
 def _strength(defect: Defect) -> float:
