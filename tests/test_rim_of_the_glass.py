@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 from endface.annotation import AnatomyZone
+from endface.detection import detect_defects
 from endface.zones import segment_zones
 
 CX, CY, RADIUS = 251.3, 188.6, 130.0
@@ -78,6 +79,15 @@ def test_a_fibre_at_one_side_of_a_wide_hole() -> None:
     centre, radius = _error(_face((1.1 * RADIUS, 20), (RADIUS, 180), ground=140, shift=(9.0, -6.0)))
     assert centre < 0.15
     assert abs(radius) < 0.2
+
+
+def test_a_crescent_of_adhesive_is_no_defect() -> None:
+    image = _face((1.09 * RADIUS, 25), (RADIUS, 180), ground=110, shift=(5.0, -3.0))
+    zones = segment_zones(image)
+    assert zones.adhesive is not None
+    assert zones.adhesive.radius_px == pytest.approx(1.09 * RADIUS, rel=0.003)
+    assert math.hypot(zones.adhesive.cx_px - CX - 5, zones.adhesive.cy_px - CY + 3) < 0.3
+    assert sum(defect.area_px for defect in detect_defects(image, zones)) < 500
 
 
 def test_overshoot_of_a_sharpened_edge_is_no_line() -> None:

@@ -14,7 +14,14 @@ from scipy.ndimage import median_filter
 
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.fiber_core import find_core
-from endface.imaging.fiber_rim import FAINT_ARC_RAD, edges_beside, full_rim, glass_within, is_within
+from endface.imaging.fiber_rim import (
+    FAINT_ARC_RAD,
+    edges_beside,
+    find_hole,
+    full_rim,
+    glass_within,
+    is_within,
+)
 from endface.imaging.fiber_search import (
     MIN_SNR,
     MIN_SUPPORT,
@@ -151,6 +158,9 @@ def _measure_fully(
     for ring in others:
         if ring is not None and not any(same_place(ring.ellipse, other.ellipse, 0.012) for other in rings):
             rings.append(ring)
+    if not any(ring.ellipse.radius_px > rim.radius_px for ring in rings[1:]):
+        hole = find_hole(image, cladding)
+        rings += [hole] if hole is not None else []
     core = find_core(image, rim, rings[1:])
     found = FiberRings(cladding, core, tuple(ring for ring in rings[1:] if ring is not core))
     doubt = _doubt(image, found)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from endface.imaging.fiber_search import is_sound, same_place
+from endface.imaging.fiber_search import MIN_SNR, is_sound, same_place
 from endface.imaging.rim import ray_median, unroll
 from endface.imaging.rings import Ring, edge_sigma_px, fit_ring, polish_ring
 
@@ -22,6 +22,9 @@ _MIN_GLASS_RATIO = 0.75
 _LINE_RATIOS, _LINE_HEIGHTS = (0.04, 0.06), (0.7, 0.4)
 _WHOLE_SUPPORT = 0.75
 _BESIDE = 0.99
+# of a crescent, at its widest, against the radius
+_MAX_GAP = 0.2
+_MIN_HOLE_STEP = 0.3
 
 
 def full_rim(image: NDArray[np.float32], rough: Ring, aspect: float | None) -> Ring | None:
@@ -80,6 +83,25 @@ def is_within(ring: Ring, outer: Ring) -> bool:
     one, other = ring.ellipse, outer.ellipse
     apart = math.hypot(one.cx_px - other.cx_px, one.cy_px - other.cy_px)
     return one.radius_px > _MIN_GLASS_RATIO * other.radius_px and apart + one.radius_px < other.radius_px
+
+
+def find_hole(image: NDArray[np.float32], glass: Ring) -> Ring | None:
+    """Look for the edge of a hole round the glass that does not share its centre: the gap is a crescent."""
+    rim = glass.ellipse
+    found = fit_ring(
+        image,
+        rim.scaled(1 + 0.5 * _MAX_GAP),
+        polarity=-glass.polarity,
+        band_px=0.5 * _MAX_GAP * rim.radius_px,
+        aspect=rim.ry_px / rim.rx_px,
+    )
+    if found is None or found.strength < _MIN_HOLE_STEP * glass.strength:
+        return None
+    # where the gap is thin the level in it is not seen, so the height of the step is not asked for
+    if found.support < _WHOLE_SUPPORT or found.snr < MIN_SNR:
+        return None
+    apart = math.hypot(found.ellipse.cx_px - rim.cx_px, found.ellipse.cy_px - rim.cy_px)
+    return found if apart + 0.99 * rim.radius_px < found.ellipse.radius_px else None
 
 
 @dataclass(frozen=True, slots=True)
