@@ -28,6 +28,10 @@ from endface.imaging.tracing import (
 # in standard deviations of the noise of one pixel, are not counted as defects.
 _VISIBLE_LINE = 0.8
 _VISIBLE_AMONG_STEPS = 3.0
+# A plain surface has no rings and no rim that could pass for lines. There weaker lines count, at four times as
+# many false ones in each of two looks; the second, along a path, is a test of each place only.
+_VISIBLE_ON_PLAIN = 0.6
+_PLAIN_EPSILON = 4.0
 _LEVELS = 2  # lines of 1 to 4 and of 3 to 8 pixels; wider ones are spots
 _DRAWN_PX = (3, 11)  # least and greatest width of a drawn line
 _SIDE_PX = 3
@@ -55,7 +59,9 @@ def detect_lines(
     _hold_down(z, spots, limit=1.5)
     # with too little noise to blur the steps of a gray level, contours of the shading look like lines
     blurred = robust_sigma(residual.gray[::3, ::3][residual.mask[::3, ::3]]) >= residual.least
-    visible = _VISIBLE_LINE if blurred else _VISIBLE_AMONG_STEPS
+    visible = _VISIBLE_AMONG_STEPS
+    if blurred:
+        visible = _VISIBLE_ON_PLAIN if zones.cladding is None else _VISIBLE_LINE
     found: list[Defect] = []
     levels = [np.asarray(cv2.GaussianBlur(z, (0, 0), 0.8), np.float32)]
     for _ in range(1, _LEVELS):
@@ -131,15 +137,23 @@ def _lines_at(
     # even noise everywhere, in units of the noise of one pixel of the image
     image = scores * np.float32(robust_sigma(z[clean]))
     evidence = line_evidence(image, zones=parts, exclude=~clean, where=where, side_px=_SIDE_PX)
-    high = score_threshold(n_tests=max(evidence.n_tests, 1), epsilon=epsilon / 2)
-    options = {"high": high, "min_length_px": _SHORTEST_PX / step}
+    n_tests = n_paths = max(evidence.n_tests, 1)
+    epsilon = epsilon / 2
+    if zones.cladding is None:
+        n_paths = max(np.count_nonzero(parts), 1)
+        epsilon *= _PLAIN_EPSILON
+    high, confirmed = (score_threshold(n_tests=n, epsilon=epsilon) for n in (n_tests, n_paths))
+    shortest_px = _SHORTEST_PX / step
     sides = [(evidence.dark, evidence.dark_angle), (evidence.bright, evidence.bright_angle)]
     _veto_tangents(sides, quiet[::step, ::step], where, zones, step)
     promising = np.zeros(z.shape, np.uint8)
     candidates = []
     for polarity, (score, angles) in zip((-1, 1), sides, strict=True):
         promising |= (score > _PROMISING * high).view(np.uint8)
-        candidates += [(polarity, line) for line in trace_lines(score, angles, low=0.55 * high, **options)]
+        candidates += [
+            (polarity, line)
+            for line in trace_lines(score, angles, high=high, low=0.55 * high, min_length_px=shortest_px)
+        ]
     if not candidates:
         return [], promising
     noise = contrast_noise(image, parts, noisy, side_px=_SIDE_PX)
@@ -151,15 +165,16 @@ def _lines_at(
             polarity=polarity,
             noise=noise,
             side_px=_SIDE_PX,
+            high=confirmed,
             min_contrast=visible,
-            **options,
+            min_length_px=shortest_px,
         )
         if line is not None:
             seen.append((polarity, line))
     spread = path_spread(image, noise, clean, side_px=_SIDE_PX) if seen else 1.0
     found = []
     for polarity, line in seen:
-        sure = significance(line_strength(line), n_tests=evidence.n_tests)
+        sure = significance(line_strength(line), n_tests=n_paths)
         longer = prolong_line(line, image, polarity=polarity, noise=noise, spread=spread, side_px=_SIDE_PX)
         longer = TracedLine(longer.points * np.float32(step), longer.scores)
         if not _follows_ring(longer, zones):

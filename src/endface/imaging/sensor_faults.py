@@ -19,6 +19,9 @@ _SHARPEST = 0.15
 _SHARPEST_OF_MANY = 0.45
 _MANY = 12
 _PARTS = 4  # of a line of the sensor that must all show it
+# A step between two halves of a sensor has wings, as the background cannot follow it: next to lines that are
+# sure, lines that exceed chance by so much count as well.
+_WING = 1.5
 # Where nearly all are, so are the rest: weak ones, and clusters, in which neighbours hide how sharp each is.
 _NEARLY_ALL = 0.9
 _WIDEST_PX = 9
@@ -42,24 +45,28 @@ def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) 
     """
     if min(residual.shape) < 64:
         return
+    sigma = robust_sigma(residual[::3, ::3][mask[::3, ::3]])
     # the median of n values scatters by 1.25 standard deviations over the root of n
-    spread = 1.25 * robust_sigma(residual[::3, ::3][mask[::3, ::3]])
+    spread = 1.25 * sigma
     for image, live in ((residual, mask), (residual.T, mask.T)):
         step = max(1, image.shape[0] // 192)
         some = np.array(image[::step].T, order="C")
         some[~live[::step].T] = np.nan
         level, n = _row_medians(some)
         columns = np.flatnonzero(np.abs(level) > 3.5 * spread / np.sqrt(np.maximum(n, 1)))
-        if not columns.size:
-            continue
-        level = level[columns]
         parts = [_row_medians(part) for part in np.array_split(some[columns], _PARTS, axis=1)]
         sure = np.min([k for _, k in parts], axis=0) >= 12
         for m, k in parts:
             doubt = 1.75 * spread / np.sqrt(np.maximum(k, 1))
-            sure &= np.sign(level) * m > np.maximum(doubt, 0.5 * np.abs(level) - doubt)
-        columns, level = columns[sure], level[sure]
-        image[:, columns] -= level * live[:, columns]
+            sure &= np.sign(level[columns]) * m > np.maximum(doubt, 0.5 * np.abs(level[columns]) - doubt)
+        if not sure.any():
+            continue
+        # steps of whole gray levels hold a median fast, a mean they do not
+        rest = np.clip(some - level[:, None], -1.5 * sigma, 1.5 * sigma)
+        level += np.nansum(rest, axis=1) / np.maximum(n, 1)
+        beyond = np.abs(level) > _WING * sigma / np.sqrt(np.maximum(n, 1))
+        columns = _runs_with(columns[sure], np.sign(level) * beyond)
+        image[:, columns] -= level[columns] * live[:, columns]
 
 
 def remove_dead_pixels(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
@@ -156,3 +163,9 @@ def _row_medians(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDAr
     count = ordered.shape[1] - np.count_nonzero(np.isnan(ordered), axis=1)
     middle = np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0)[:, None], axis=1)[:, 0]
     return np.where(count > 0, middle, 0).astype(np.float32), count
+
+
+def _runs_with(sure: NDArray[np.intp], signs: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Return the numbers of the lines in runs of neighbours of one sign, not 0, that hold a `sure` one."""
+    run = np.cumsum(np.diff(signs, prepend=signs[:1]) != 0)
+    return np.flatnonzero(np.isin(run, run[sure]) & (signs != 0))
