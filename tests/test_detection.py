@@ -313,3 +313,19 @@ def test_a_hair_that_ends_at_a_bright_scratch_is_no_halo_of_it():
     image = cv2.GaussianBlur(image, (0, 0), 0.8)
     found = union(detect_defects(image, plain_zones(image)), image.shape)
     assert found[hair].mean() > 0.7
+
+
+def test_on_plain_surfaces_weak_lines_are_found_and_hardly_any_false_ones() -> None:
+    found, false = 0, 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        image = rng.normal(35, 0.5, (400, 400)) + np.linspace(0, 4, 400)
+        line = np.zeros(image.shape, np.float32)
+        cv2.line(line, (120, 150), (170, 175), 2.2, 1)
+        image = np.rint(image + cv2.GaussianBlur(line, (0, 0), 1.0)).astype(np.uint8)
+        lines = [d for d in detect_defects(image, plain_zones(image)) if "line" in d.detector]
+        near = cv2.dilate((line > 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        right = [near[d.box][d.mask].mean() > 0.2 for d in lines]
+        found, false = found + any(right), false + right.count(False)
+    assert found >= 6
+    assert false <= 2

@@ -165,3 +165,14 @@ def test_input_and_empty_images():
         evidence = line_evidence(np.zeros(shape, np.float32))
         assert (evidence.dark == 0).all()
         assert (evidence.bright == 0).all()
+
+
+def test_scores_do_not_depend_on_which_places_were_sampled():
+    image = np.random.default_rng(8).normal(0, 1, (400, 400)).astype(np.float32)
+    image[200, 180:200] -= 2.5
+    image = cv2.GaussianBlur(image, (0, 0), 0.8)
+    best = []
+    for shift in (0, 1, 2, 4, 5, 7):
+        evidence = line_evidence(np.ascontiguousarray(image[shift:, shift:]))
+        best.append(float(evidence.dark[195 - shift : 206 - shift, 170 - shift : 210 - shift].max()))
+    assert max(best) < 1.12 * min(best)

@@ -62,6 +62,17 @@ def test_a_speck_seen_through_optics_stays(sign):
     assert (image[96:105, 76:85] == before[96:105, 76:85]).all()
 
 
+def test_a_step_goes_with_its_wings_in_whole_gray_levels():
+    rng = np.random.default_rng(4)
+    x = np.arange(SHAPE[1]) - 150.5
+    wings = np.sign(x) * 0.6 * np.exp(-np.abs(x) / 8)
+    shade = np.linspace(0, 4.3, SHAPE[0])[:, None] + 0.01 * x
+    image = (np.rint(rng.normal(0, 0.6, SHAPE) + shade + wings) - shade).astype(np.float32)
+    before = np.abs(image[:, 135:167].mean(axis=0)).sum()
+    remove_sensor_lines(image, ALL)
+    assert np.abs(image[:, 135:167].mean(axis=0)).sum() < 0.25 * before
+
+
 def dead_clusters(image, n_single):
     """Draw single dead pixels and one cluster of them, resampled as a camera does; return where it lies."""
     faults = np.zeros(SHAPE, np.float32)

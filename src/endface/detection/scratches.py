@@ -28,8 +28,8 @@ from endface.imaging.tracing import (
 # in standard deviations of the noise of one pixel, are not counted as defects.
 _VISIBLE_LINE = 0.8
 _VISIBLE_AMONG_STEPS = 3.0
-# A plain surface has no rings and no rim that could pass for lines. There weaker lines count, at four times as
-# many false ones in each of two looks; the second, along a path, is a test of each place only.
+# A plain surface has no rings and no rim that could pass for lines. There weaker lines count, at four times
+# as many false ones in each of two looks; the second, along a path, is a test of each place only.
 _VISIBLE_ON_PLAIN = 0.6
 _PLAIN_EPSILON = 4.0
 _LEVELS = 2  # lines of 1 to 4 and of 3 to 8 pixels; wider ones are spots
