@@ -140,7 +140,7 @@ def _lines_at(
     n_tests = n_paths = max(evidence.n_tests, 1)
     epsilon = epsilon / 2
     if zones.cladding is None:
-        n_paths = max(np.count_nonzero(parts), 1)
+        n_paths = max(int(np.count_nonzero(parts)), 1)
         epsilon *= _PLAIN_EPSILON
     high, confirmed = (score_threshold(n_tests=n, epsilon=epsilon) for n in (n_tests, n_paths))
     shortest_px = _SHORTEST_PX / step
