@@ -63,7 +63,7 @@ def test_a_noisy_rim_is_still_measured() -> None:
     assert abs(radius) < 0.3
 
 
-@pytest.mark.parametrize(("coat", "level"), [(1.06, 20), (1.15, 60), (1.3, 220)])
+@pytest.mark.parametrize(("coat", "level"), [(1.06, 20), (1.15, 60), (1.3, 220), (1.3, 80)])
 def test_what_lies_round_the_glass_is_not_glass(coat: float, level: int) -> None:
     image = _face((coat * RADIUS, level), (RADIUS, 120), (10, 160), ground=150)
     centre, radius = _error(image)

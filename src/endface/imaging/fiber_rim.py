@@ -114,11 +114,13 @@ class Edge:
 
 
 def edges_beside(image: NDArray[np.float32], rim: Ring) -> list[Edge]:
-    """Find the steps of the median profile within 12 % of a rim, the rim's own among them."""
+    """Find the steps of the median profile from 25 % inside a rim to 12 % outside, its own too."""
     radius = rim.ellipse.radius_px
     sigma = edge_sigma_px(radius)
     pitch = min(0.5, 0.25 * sigma)
-    radii = 1 + np.arange(-0.12 * radius - 4 * sigma, 0.12 * radius + 4 * sigma, pitch) / radius
+    radii = (
+        1 + np.arange((_MIN_GLASS_RATIO - 1) * radius - 4 * sigma, 0.12 * radius + 4 * sigma, pitch) / radius
+    )
     polar = unroll(image, rim.ellipse, n_angles=180, radii=radii)
     polar = polar[:, np.isfinite(polar).mean(axis=0) > 0.5]
     radii = radii[: polar.shape[1]]

@@ -142,7 +142,7 @@ def is_sound(ring: Ring, *, faint: bool, slack: float = 1.0) -> bool:
     """
     if faint and (ring.support < 0.75 / slack or ring.agreement < 0.9 / slack):
         return False
-    steady = faint or (ring.support > 0.9 and ring.agreement > 0.95)
+    steady = faint or (ring.support > 0.9 and (ring.agreement > 0.95 or ring.snr > _PLAIN_SNR))
     # half of a rim will do where it stands out by far
     plain = ring.snr > _PLAIN_SNR and ring.agreement > 0.9 and ring.unrest < 0.5 * _MAX_UNREST
     # glass and ferrule may be equally bright: then a thin line all round is the whole rim
