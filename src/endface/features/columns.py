@@ -120,14 +120,13 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
     Column(
         "halo", "float", "", "how much its margin differs from the background the other way, of its contrast"
     ),
-    Column("outline_aspect", "float", "", "axes of the patch at half its peak contrast, >= 1; 1 for lines"),
     Column(
-        "irregularity", "float", "", "share of that patch and its ellipse not common to both; 0 for lines"
+        "roundness",
+        "float",
+        "",
+        "share of its smallest enclosing circle that its patch at half its peak contrast fills; 0 for lines",
     ),
-    Column("lit_edge", "float", "", "strongest opposite contrast in a quarter of its margin, over its peak"),
-    Column("one_sided", "float", "", "how much its margin differs from side to side, over its peak"),
-    Column("fringe", "float", "", "contrast of its own sign beyond an opposite margin, over its peak"),
-    Column("mottling", "float", "", "standard deviation of its inner pixels over its peak, noise removed"),
+    Column("n_alike", "int", "", "compact defects of the image half to twice as large as it, itself included"),
     Column("peak_snr", "float", "", "peak contrast over the noise around it; 0 for lines"),
     Column("entropy", "float", "bit", "entropy of 16 gray bins over its own and its ring's range"),
     Column("glcm_contrast", "float", "", "co-occurrence contrast (16 bins, distance 1)"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -40,9 +41,10 @@ from endface.imaging.texture import Texture, measure_textures
 LINE_SLENDERNESS = 3.0  # from here on length and width are those of a line
 MAX_REACH_PX = 25.0
 MOST_PX = 4_000_000  # of the boxes of defects that are measured together
-COMPACT_SLENDERNESS = 8.0  # beyond, outline and margin are those of a line and not looked at
+COMPACT_SLENDERNESS = 8.0  # beyond, the outline is that of a line and not looked at
 RAGGED = 0.25  # standard uncertainty of a diameter by how far the outline is from a circle
 SMALL_SPOT_PX = 5.0  # smaller spots look as wide as the blur makes them
+ALIKE = 2.0  # ratio of the diameters of defects that are counted together
 ASSUMED_BLUR_PX = 1.0  # where no edge of the image is clear enough to tell
 
 
@@ -143,7 +145,20 @@ def measure_defects(
         blur_px=_blur(edge_blur_px(gray, zones.valid) if blur_px is None else blur_px),
     )
     rows = [row for some in _in_parts(defects) for row in _measure(scene, some)]
-    return to_table([{"instance": k} | row for k, row in enumerate(rows, 1)], DEFECT_COLUMNS)
+    counts = _alike(rows)
+    return to_table(
+        [{"instance": k, "n_alike": n} | row for k, (n, row) in enumerate(zip(counts, rows, strict=True), 1)],
+        DEFECT_COLUMNS,
+    )
+
+
+def _alike(rows: list[dict[str, Any]]) -> list[int]:
+    """Return for each defect how many compact ones, it included, are half to twice as large."""
+    sizes = np.array([row["diameter_px"] for row in rows])
+    compact = np.array([not row["is_line"] for row in rows])
+    ranked = np.sort(sizes[compact])
+    low, high = np.searchsorted(ranked, sizes / ALIKE, "left"), np.searchsorted(ranked, sizes * ALIKE, "right")
+    return np.asarray(high - low + ~compact).tolist()
 
 
 def _in_parts(defects: tuple[Defect, ...]) -> Iterator[list[Defect]]:
@@ -208,7 +223,8 @@ def _row(
         **_size(scene, defect, shape, line, noise=math.hypot(contrast.noise, scene.quantum)),
         **_diameter(scene, shape, look, on_rim=position["rim_distance_norm"] == 0.0),
         **_shape(scene, shape, line),
-        **_outlook(look),
+        "roundness": look.roundness,
+        "peak_snr": look.peak_snr,
         **position,
         **_intensity(scene, defect, contrast),
         **_texture(texture),
@@ -291,7 +307,7 @@ def _line_width(scene: _Scene, path_px: NDArray[np.float64], reach: float) -> Li
 
 
 def _look(scene: _Scene, defect: Defect, line: Centerline) -> SpotLook:
-    """Return outline, margin and inside of a compact defect; nothing for a line."""
+    """Return the outline of a compact defect; nothing for a line."""
     if line.length > COMPACT_SLENDERNESS * line.mean_width:
         return SpotLook()
     return look_at_spot(
@@ -323,19 +339,6 @@ def _diameter(scene: _Scene, shape: Shape, look: SpotLook, *, on_rim: bool) -> d
         "diameter_um": scene.um(diameter),
         "diameter_sd_um": scene.um(ragged * diameter),
         "diameter_px": diameter / scene.pitch,
-    }
-
-
-def _outlook(look: SpotLook) -> dict[str, object]:
-    aspect = 1.0 if math.isnan(look.major) else look.major / look.minor
-    return {
-        "outline_aspect": aspect,
-        "irregularity": look.irregularity,
-        "lit_edge": look.lit_edge,
-        "one_sided": look.one_sided,
-        "fringe": look.fringe,
-        "mottling": look.mottling,
-        "peak_snr": look.peak_snr,
     }
 
 

@@ -1,4 +1,4 @@
-"""How a compact patch looks on its contrast: its outline at half its peak, its margin, its inside.
+"""How a compact patch looks on its contrast: its outline at half its peak.
 
 The mask says where to look, the gray values say the rest, so that the figures do not follow the threshold of
 whatever drew the mask. Lengths are in the units of `spacing`, distances from the outline in pixels.
@@ -24,9 +24,6 @@ _MIN_RING = 8  # fewer ring pixels of a zone say nothing about its level
 _FINE = 4  # how much finer a small patch is sampled
 _AROUND = 4  # pixels around a patch that its outline is sampled from
 _SQUARE = np.ones((3, 3), np.uint8)
-_STEP_PX = 0.8  # thickness of the shells around the outline
-_SHELLS = 8
-_SECTORS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +38,8 @@ class SpotLook:
         Axes of the ellipse of equal second moments of the same.
     blur : float
         Standard deviation of everything that blurred it: the image and the smoothing applied here.
-    irregularity : float
-        Share of the patch and that ellipse that only one of them covers: 0 an ellipse.
-    lit_edge : float
-        Strongest opposite contrast in a quarter of its margin over its peak, noise removed: a bright rim.
-    one_sided : float
-        How much the margin differs from one side to the other, over its peak, noise removed.
-    fringe : float
-        Contrast of its own sign beyond a margin of the opposite one, over its peak: a diffraction ring.
-    mottling : float
-        Standard deviation of its inner pixels over its peak, noise removed.
+    roundness : float
+        Share of that circle that the patch at half its peak fills: 1 a disc; 0 where there is none.
     peak_snr : float
         Peak contrast over the noise of the ring around it.
     """
@@ -59,11 +48,7 @@ class SpotLook:
     major: float = math.nan
     minor: float = math.nan
     blur: float = math.nan
-    irregularity: float = 0.0
-    lit_edge: float = 0.0
-    one_sided: float = 0.0
-    fringe: float = 0.0
-    mottling: float = 0.0
+    roundness: float = 0.0
     peak_snr: float = 0.0
 
 
@@ -88,7 +73,7 @@ def look_at_spot(
     blur_px: float,
     spacing: tuple[float, float] = (1.0, 1.0),
 ) -> SpotLook:
-    """Measure outline, margin and inside of a compact patch.
+    """Measure the outline of a compact patch.
 
     Parameters
     ----------
@@ -110,7 +95,7 @@ def look_at_spot(
 
     Notes
     -----
-    Below about 4 px across, or below a peak of three times the noise, shape and margin say little.
+    Below about 4 px across, or below a peak of three times the noise, its shape says little.
 
     Examples
     --------
@@ -119,8 +104,8 @@ def look_at_spot(
     >>> flat = np.zeros((40, 40), np.uint8)
     >>> mask = np.ones((13, 13), bool)
     >>> found = look_at_spot(image, flat, flat, mask, top=14, left=14, blur_px=0.5)
-    >>> round(found.diameter), found.irregularity < 0.05, found.lit_edge
-    (12, True, 0.0)
+    >>> round(found.diameter), found.roundness > 0.9
+    (12, True)
     """
     patch = _cut_out(image, labels, blocked, mask, top, left)
     wide = 0.14 * patch.size_px
@@ -130,19 +115,13 @@ def look_at_spot(
     if half is None:
         return SpotLook(peak_snr=patch.peak / patch.noise)
     pitch = math.sqrt(spacing[0] * spacing[1])
-    diameter, major, minor, irregularity = _outline(half, (spacing[0] / fine, spacing[1] / fine))
-    coarse = (smooth > 0.5 * patch.peak) & (cv2.dilate(patch.inside, _SQUARE) > 0)
-    lit_edge, one_sided, fringe = _margin(patch, coarse, max(blur_px, 0.5))
+    diameter, major, minor, roundness = _outline(half, (spacing[0] / fine, spacing[1] / fine))
     return SpotLook(
         diameter=diameter,
         major=major,
         minor=minor,
         blur=math.hypot(blur_px, smoothing) * pitch,
-        irregularity=irregularity,
-        lit_edge=lit_edge,
-        one_sided=one_sided,
-        fringe=fringe,
-        mottling=_mottling(patch),
+        roundness=roundness,
         peak_snr=patch.peak / patch.noise,
     )
 
@@ -234,7 +213,7 @@ def _half_peak(smooth: Floats, patch: _Patch) -> tuple[Bools | None, int]:
 
 
 def _outline(half: Bools, spacing: tuple[float, float]) -> tuple[float, float, float, float]:
-    """Return enclosing diameter, axes of the moments' ellipse and irregularity of a finely sampled patch."""
+    """Return enclosing diameter, axes of the moments' ellipse and roundness of a finely sampled patch."""
     rows, cols = np.nonzero(half)
     pitch = math.sqrt(spacing[0] * spacing[1])
     y, x = rows * (spacing[0] / pitch), cols * (spacing[1] / pitch)
@@ -245,51 +224,5 @@ def _outline(half: Bools, spacing: tuple[float, float]) -> tuple[float, float, f
     yy, xx, xy = float(y @ y) / n + 1 / 12, float(x @ x) / n + 1 / 12, float(x @ y) / n
     root = math.hypot(0.5 * (yy - xx), xy)
     large, small = 0.5 * (yy + xx) + root, max(0.5 * (yy + xx) - root, 1e-6)
-    # pixels of the patch outside its ellipse; inside and outside balance where areas are equal
-    inside = (yy * x * x - 2.0 * xy * x * y + xx * y * y) <= 4.0 * (xx * yy - xy * xy)
-    common = float(np.count_nonzero(inside))
-    together = n + 4.0 * math.pi * math.sqrt(large * small) - common
-    irregularity = min(max(1.0 - common / together, 0.0), 1.0)
-    return diameter * pitch, 4.0 * math.sqrt(large) * pitch, 4.0 * math.sqrt(small) * pitch, irregularity
-
-
-def _margin(patch: _Patch, half: Bools, blur_px: float) -> tuple[float, float, float]:
-    """Return `lit_edge`, `one_sided` and `fringe` from the pixels around the outline."""
-    if not half.any():
-        return 0.0, 0.0, 0.0
-    away = cv2.distanceTransform((~half).astype(np.uint8), cv2.DIST_L2, 3)
-    start = 0.4 + 0.6 * blur_px  # nearer pixels are the blurred edge
-    reach = min(max(0.3 * patch.size_px, 3.2), 8.0) - 0.4
-    noise = patch.noise / patch.peak
-    rows, cols = np.nonzero((away > start) & (away <= start + max(_STEP_PX * _SHELLS, reach)) & patch.free)
-    values, beyond = patch.contrast[rows, cols] / patch.peak, away[rows, cols] - start
-    shell = np.minimum((beyond / _STEP_PX).astype(np.int64), _SHELLS)
-    counts = np.bincount(shell, minlength=_SHELLS + 1)[:_SHELLS]
-    shells = np.bincount(shell, values, minlength=_SHELLS + 1)[:_SHELLS] / np.maximum(counts, 1)
-    shells[(counts < 5) | (np.abs(shells) <= 2.0 * noise / np.sqrt(np.maximum(counts, 1)))] = 0.0
-    lowest = int(shells.argmin())
-    fringe = max(float(shells[lowest + 1 :].max(initial=0.0)), 0.0) if shells[lowest] < 0 else 0.0
-    near = beyond <= reach
-    rows, cols, values = rows[near], cols[near], values[near]
-    if rows.size <= _SECTORS:
-        return 0.0, 0.0, fringe
-    own_rows, own_cols = np.nonzero(half)
-    angle = np.arctan2(rows - own_rows.sum() / own_rows.size, cols - own_cols.sum() / own_rows.size)
-    wave = 2.0 / rows.size * math.hypot(float(values @ np.cos(angle)), float(values @ np.sin(angle)))
-    one_sided = max(wave - 1.5 * noise * math.sqrt(2.0 / rows.size), 0.0)
-    sector = np.minimum(((angle + math.pi) * (_SECTORS / (2 * math.pi))).astype(int), _SECTORS - 1)
-    counts = np.bincount(sector, minlength=_SECTORS)
-    means = np.bincount(sector, values, minlength=_SECTORS) / np.maximum(counts, 1)
-    means[counts < 3] = 0.0
-    quarters = 0.5 * (means + np.roll(means, 1))
-    lit_edge = max(-float(quarters.min()) - 2.0 * noise / math.sqrt(rows.size / 4.0), 0.0)
-    return lit_edge, one_sided, fringe
-
-
-def _mottling(patch: _Patch) -> float:
-    """Return the spread of the pixels well inside over the peak, noise removed."""
-    padded = cv2.copyMakeBorder(patch.inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    inner = patch.contrast[depth >= min(2.0, 0.6 * float(depth.max()))].astype(np.float64)
-    inner -= inner.sum() / inner.size
-    return math.sqrt(max(float(inner @ inner) / inner.size - patch.noise**2, 0.0)) / patch.peak
+    roundness = min(n / (0.25 * math.pi * diameter**2), 1.0)
+    return diameter * pitch, 4.0 * math.sqrt(large) * pitch, 4.0 * math.sqrt(small) * pitch, roundness
