@@ -102,6 +102,35 @@ def test_thinner_and_straighter_is_more_of_a_scratch(many: pl.DataFrame) -> None
     assert likely == sorted(likely)
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "grows"),
+    [
+        ("roundness", (0.5, 0.75, 0.85, 0.95), True),
+        ("n_alike", (1, 5, 10, 40), False),
+        ("diameter_um", (3.0, 9.0, 15.0, 40.0), False),
+    ],
+)
+def test_what_is_round_small_and_alone_is_more_of_a_pit(
+    many: pl.DataFrame, column: str, values: tuple[float, ...], grows: bool
+) -> None:
+    spot = {"slenderness": 1.2, "polarity": -1, "peak_snr": 30.0, "rim_distance_um": 20.0, "rim_share": 0.0,
+            "diameter_px": 8.0, "diameter_um": 4.0, "n_alike": 1, "roundness": 0.8}  # fmt: skip
+    base = many.head(1).with_columns(pl.lit(value).alias(name) for name, value in spot.items())
+    likely = [
+        class_probabilities(base.with_columns(pl.lit(value).alias(column)))[0, CLASSES.index("pit_chip")]
+        for value in values
+    ]
+    assert likely == sorted(likely, reverse=not grows)
+    assert abs(likely[-1] - likely[0]) > 0.1
+
+
+def test_what_lies_on_the_rim_is_a_chip_unless_it_reaches_out_of_the_glass(many: pl.DataFrame) -> None:
+    spot = {"slenderness": 1.5, "aspect_ratio": 1.3, "length_um": 5.0, "rim_distance_um": 0.0, "diameter_um": 4.0}
+    base = many.head(1).with_columns(pl.lit(value).alias(name) for name, value in spot.items())
+    within, beyond = (rule_classes(base.with_columns(beyond_rim_um=pl.lit(um)))[0][0] for um in (0.5, 8.0))
+    assert (within, beyond) == ("pit_chip", "contamination")
+
+
 def test_unknown_pitch_does_not_stop_the_rules(many: pl.DataFrame) -> None:
     empty = [pl.lit(None, pl.Float64).alias(c.name) for c in DEFECT_COLUMNS if c.unit in ("um", "um2")]
     types, _ = rule_classes(many.with_columns(empty))

@@ -391,6 +391,16 @@ def test_a_jagged_line_from_the_rim_is_a_crack_and_a_smooth_or_crossing_one_a_sc
     assert crossing[0] > 0.8
 
 
+def test_alike_are_compact_defects_half_to_twice_as_large() -> None:
+    zones = fibre()
+    sizes = [3.0, 3.0, 4.0, 9.0, 10.0, 25.0]
+    places = [(-20.0, 12.0), (-12.0, 12.0), (-4.0, 12.0), (10.0, 12.0), (-14.0, -8.0), (14.0, -12.0)]
+    shares = [spot(zones, *at, size) for at, size in zip(places, sizes, strict=True)]
+    image = face(zones) - 60 * np.maximum.reduce(shares)
+    spots = tuple(from_mask(share >= 0.5) for share in shares)
+    assert measure_defects(image, zones, zones.anatomy, spots)["n_alike"].to_list() == [3, 3, 3, 2, 2, 1]
+
+
 def test_iec_names_cover_the_codes() -> None:
     assert {zone.name for zone in IecZone} == {"OUTSIDE", "A", "B", "C", "D"}
 

@@ -107,8 +107,8 @@ def applicable_evidence(table: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
     radius = np.nan_to_num(_column(table, "radius_norm"), nan=1.0)
     along_rim = _ramp(np.nan_to_num(_column(table, "rim_share")), 0.3, 0.8)
     on_rim = 1.0 - _ramp(rim_um, 0.5, 2.5)
-    beyond_um = np.abs(np.nan_to_num(_column(table, "beyond_rim_um"), nan=np.inf))
-    from_rim = thin * (1.0 - _ramp(beyond_um, 1.5, 5.0)) * (1.0 - along_rim)
+    beyond_um = np.nan_to_num(_column(table, "beyond_rim_um"), nan=np.inf)
+    from_rim = thin * (1.0 - _ramp(np.abs(beyond_um), 1.5, 5.0)) * (1.0 - along_rim)
     # noise averages out over the pixels of a patch
     distinct_snr = _column(table, "peak_snr") * np.sqrt(np.clip(_column(table, "area_px"), 9.0, 100.0) / 9.0)
     distinct = compact * _log_ramp(distinct_snr, 3.0, 12.0)
@@ -124,7 +124,7 @@ def applicable_evidence(table: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
         "cracked": from_rim * _log_ramp(_column(table, "crest_waviness"), 0.004, 0.016),
         "along_rim": thin * along_rim,
         "on_rim": compact * on_rim,
-        "across": compact * on_rim * _ramp(_column(table, "beyond_rim_um"), 2.0, 4.0),
+        "across": compact * on_rim * _ramp(beyond_um, 2.0, 4.0),
         "short": 1.0 - _log_ramp(size_of(table, "length_um", "length_px"), 7.0, 20.0),
         "large": compact * _log_ramp(size_um, 7.0, 20.0),
         "round": clear * _ramp(_column(table, "roundness"), 0.7, 0.9),

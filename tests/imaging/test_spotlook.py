@@ -1,4 +1,4 @@
-"""Outline, margin and inside of patches whose shape is known."""
+"""Outline of patches whose shape is known."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_discs_are_as_wide_as_drawn(diameter: float, blur: float) -> None:
         found = look(-60 * disc(diameter, row=32 + 0.13 * k, col=32 - 0.21 * k), blur=blur, seed=k)
         errors.append(unblurred_diameter(found.major, found.blur) - diameter)
         assert found.diameter >= found.major - 0.8
-        assert found.irregularity < 0.12
+        assert found.roundness > 0.85
     # twice the blur across or less, a spot looks hardly wider than a point
     assert abs(float(np.mean(errors))) < (0.4 if diameter > 3 * blur else 0.8)
 
@@ -60,43 +60,18 @@ def test_unblurred_diameters_grow_with_the_apparent_ones(apparent: float, blur: 
 def test_gain_does_not_matter() -> None:
     one, two = (look(-60 * disc(9.0), gain=gain) for gain in (1.0, 3.0))
     assert one.diameter == pytest.approx(two.diameter, rel=1e-3)
-    assert one.lit_edge == pytest.approx(two.lit_edge, abs=1e-3)
+    assert one.roundness == pytest.approx(two.roundness, abs=1e-3)
     assert one.peak_snr == pytest.approx(two.peak_snr, rel=0.01)
 
 
-def test_an_ellipse_is_regular_and_lobes_are_not() -> None:
-    ellipse = look(-60 * disc(8.0, ratio=2.0))
-    assert ellipse.irregularity < 0.1
-    assert ellipse.major / ellipse.minor == pytest.approx(2.0, abs=0.2)
+@pytest.mark.parametrize("ratio", [1.0, 1.5, 2.0])
+def test_an_ellipse_fills_its_circle_by_its_axes_and_lobes_fill_less(ratio: float) -> None:
+    ellipse = look(-60 * disc(10.0, ratio=ratio))
+    assert ellipse.roundness == pytest.approx(1 / ratio, abs=0.07)
+    assert ellipse.major / ellipse.minor == pytest.approx(ratio, abs=0.2)
     lobes = np.maximum(disc(8.0, col=27.0), disc(8.0, row=37.0, col=35.0))
     lobes = np.maximum(lobes, disc(8.0, row=27.0, col=36.0))
-    assert look(-60 * lobes).irregularity > ellipse.irregularity + 0.08
-
-
-def test_a_lit_edge_is_seen_on_the_side_it_is_on() -> None:
-    x = np.arange(SIZE, dtype=np.float32)[None] - 32
-    ring = disc(15.0) - disc(10.0)
-    plain = look(-60 * disc(10.0))
-    all_round = look(-60 * disc(10.0) + 30 * ring)
-    sided = look(-60 * disc(10.0) + 30 * ring * (x > 0))
-    assert plain.lit_edge < 0.05 < all_round.lit_edge
-    assert sided.lit_edge > 0.1
-    assert sided.one_sided > 2 * max(plain.one_sided, all_round.one_sided)
-
-
-def test_waves_around_dust_are_fringes() -> None:
-    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32) - 32
-    outside = np.maximum(np.hypot(x, y) - 4.0, 0.0)
-    waves = 40 * np.sin(2 * np.pi * outside / 5.0) * np.exp(-outside / 3.0) * (outside > 0)
-    assert look(-60 * disc(8.0) + waves).fringe > 0.03
-    assert look(-60 * disc(8.0)).fringe == pytest.approx(0.0, abs=0.02)
-
-
-def test_a_mottled_inside_is_told_from_an_even_one() -> None:
-    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
-    even = look(-60 * disc(20.0))
-    mottled = look(-60 * disc(20.0) * (1 + 0.5 * np.sin(x) * np.sin(y)))
-    assert even.mottling < 0.05 < mottled.mottling
+    assert look(-60 * lobes).roundness < look(-60 * disc(12.0)).roundness - 0.2
 
 
 def test_what_is_not_there_has_no_size() -> None:
@@ -104,4 +79,3 @@ def test_what_is_not_there_has_no_size() -> None:
     image = np.full((20, 20), 50, np.float32)
     found = look_at_spot(image, flat, flat, np.ones((1, 1), bool), top=0, left=0, blur_px=1.0)
     assert math.isnan(found.diameter) or found.diameter < 4
-    assert found.lit_edge == found.one_sided == found.fringe == 0.0
