@@ -125,7 +125,7 @@ def test_what_is_round_small_and_alone_is_more_of_a_pit(
 
 
 def test_what_lies_on_the_rim_is_a_chip_unless_it_reaches_out_of_the_glass(many: pl.DataFrame) -> None:
-    spot = {"slenderness": 1.5, "aspect_ratio": 1.3, "length_um": 5.0, "rim_distance_um": 0.0, "diameter_um": 4.0}
+    spot = {"slenderness": 1.5, "aspect_ratio": 1.3, "length_um": 5.0, "rim_distance_um": 0.0}
     base = many.head(1).with_columns(pl.lit(value).alias(name) for name, value in spot.items())
     within, beyond = (rule_classes(base.with_columns(beyond_rim_um=pl.lit(um)))[0][0] for um in (0.5, 8.0))
     assert (within, beyond) == ("pit_chip", "contamination")

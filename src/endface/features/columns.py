@@ -126,7 +126,9 @@ DEFECT_COLUMNS: tuple[Column, ...] = (
         "",
         "share of its smallest enclosing circle that its patch at half its peak contrast fills; 0 for lines",
     ),
-    Column("n_alike", "int", "", "compact defects of the image half to twice as large as it, itself included"),
+    Column(
+        "n_alike", "int", "", "compact defects of the image half to twice as large as it, itself included"
+    ),
     Column("peak_snr", "float", "", "peak contrast over the noise around it; 0 for lines"),
     Column("entropy", "float", "bit", "entropy of 16 gray bins over its own and its ring's range"),
     Column("glcm_contrast", "float", "", "co-occurrence contrast (16 bins, distance 1)"),

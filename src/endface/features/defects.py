@@ -157,7 +157,10 @@ def _alike(rows: list[dict[str, Any]]) -> list[int]:
     sizes = np.array([row["diameter_px"] for row in rows])
     compact = np.array([not row["is_line"] for row in rows])
     ranked = np.sort(sizes[compact])
-    low, high = np.searchsorted(ranked, sizes / ALIKE, "left"), np.searchsorted(ranked, sizes * ALIKE, "right")
+    low, high = (
+        np.searchsorted(ranked, sizes / ALIKE, "left"),
+        np.searchsorted(ranked, sizes * ALIKE, "right"),
+    )
     return np.asarray(high - low + ~compact).tolist()
 
 
