@@ -161,7 +161,8 @@ def _alike(rows: list[dict[str, Any]]) -> list[int]:
         np.searchsorted(ranked, sizes / ALIKE, "left"),
         np.searchsorted(ranked, sizes * ALIKE, "right"),
     )
-    return np.asarray(high - low + ~compact).tolist()
+    counts: list[int] = (high - low + ~compact).tolist()
+    return counts
 
 
 def _in_parts(defects: tuple[Defect, ...]) -> Iterator[list[Defect]]:
