@@ -157,11 +157,8 @@ def _alike(rows: list[dict[str, Any]]) -> list[int]:
     sizes = np.array([row["diameter_px"] for row in rows])
     compact = np.array([not row["is_line"] for row in rows])
     ranked = np.sort(sizes[compact])
-    low, high = (
-        np.searchsorted(ranked, sizes / ALIKE, "left"),
-        np.searchsorted(ranked, sizes * ALIKE, "right"),
-    )
-    counts: list[int] = (high - low + ~compact).tolist()
+    above = np.searchsorted(ranked, sizes / ALIKE, "left")
+    counts: list[int] = (np.searchsorted(ranked, sizes * ALIKE, "right") - above + ~compact).tolist()
     return counts
 
 
