@@ -219,7 +219,7 @@ def _study(task: OpticsTask, finds: Mapping[str, Finds]) -> _Study:
         step=step,
         pattern=pattern,
         marks=replace(marks, labels=np.where(lasting[marks.labels], marks.labels, 0)),
-        coincident=np.maximum(*scores) > least,
+        coincident=_where_alike(np.maximum(*scores) > least, [finds[name] for name in firsts]),
         seen=seen,
         sigma=sigma,
     )
@@ -235,6 +235,31 @@ def _count(count: NDArray[np.int32], finds: Finds, places: NDArray[np.int32]) ->
     rows, cols = np.divmod(near, width)
     able = finds.can_tell((rows - 1) * finds.shape[1] + cols - 1)
     count.ravel()[near[able]] += 1
+
+
+def _where_alike(coincident: NDArray[np.bool_], finds: Sequence[Finds]) -> NDArray[np.bool_]:
+    """Keep the places where finds coincide as wholes: dirt keeps its shape, scratches only cross there."""
+    n, labels = cv2.connectedComponents(coincident.astype(np.uint8), connectivity=8)
+    grown = _grown(np.asarray(labels, np.int32))
+    parts: dict[int, list[NDArray[np.int32]]] = {}
+    for own in finds:
+        numbers, places = own.pixels()
+        for _, instance, mark, _ in _overlaps("", own, grown):
+            parts.setdefault(mark, []).append(places[numbers == instance])
+    alike = np.zeros(n, np.bool_)
+    for mark, own_places in parts.items():
+        places, counts = np.unique(np.concatenate(own_places), return_counts=True)
+        core = places[2 * counts >= len(own_places)]
+        shared = np.zeros(labels.shape, np.int32)
+        shared.ravel()[core] = 1
+        near = _grown(shared).ravel()
+        alike[mark] = np.median([near[part].sum() / max(part.size, core.size) for part in own_places]) >= 0.5
+    return np.asarray(alike[labels])
+
+
+def _grown(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return a map of marks that reach two pixels further."""
+    return cv2.dilate(labels.astype(np.float32), np.ones((2 * _GROW_PX + 1,) * 2)).astype(np.int32)
 
 
 def _enlarged(values: NDArray[Any], step: int, shape: tuple[int, int]) -> NDArray[Any]:
@@ -255,7 +280,7 @@ def _match(
     size = np.maximum(np.bincount(inside, minlength=n + 1), 1)
     mean = np.bincount(inside, pattern, minlength=n + 1) / size
     reach = np.bincount(inside, np.abs(pattern), minlength=n + 1) / size
-    grown = cv2.dilate(labels.astype(np.float32), np.ones((2 * _GROW_PX + 1,) * 2)).astype(np.int32)
+    grown = _grown(labels)
     hits = [hit for name, *_ in task.members for hit in _overlaps(name, finds[name], grown)]
     for mark, strengths in _by_mark(hits).items():
         # few finds on a mark may be things of their own

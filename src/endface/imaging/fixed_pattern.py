@@ -84,7 +84,8 @@ class PatternSum:
         """Return, for every number of `labels` (H, W), the share of groups that show what most of them show.
 
         Things of a few images pull the median where few groups saw a place; a mark is in all groups. One
-        counts where its mean over the mark has at least half the value of the groups' median.
+        counts where its mean over the mark has half to twice the value of the groups' median: a mark is as
+        strong everywhere, while things that happen to cross there are not.
         """
         n = int(labels.max(initial=0))
         means = np.full((len(self.sums), n + 1), np.nan)
@@ -96,8 +97,9 @@ class PatternSum:
             np.divide(total, weight, out=mean, where=weight > 0)
         typical = np.nanmedian(np.where(np.isnan(means).all(axis=0), 0.0, means), axis=0)
         known = np.maximum(np.count_nonzero(~np.isnan(means), axis=0), 1)
-        alike = np.nan_to_num(means) * np.sign(typical) >= 0.5 * np.abs(typical)
-        return np.asarray(np.count_nonzero(alike & ~np.isnan(means), axis=0) / known)
+        ratio = np.nan_to_num(means) * np.sign(typical) / np.maximum(np.abs(typical), 1e-9)
+        alike = (ratio >= 0.5) & (ratio <= 2) & ~np.isnan(means)
+        return np.asarray(np.count_nonzero(alike, axis=0) / known)
 
 
 @dataclass(frozen=True, eq=False)
