@@ -12,13 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endface import pipeline
+from endface.annotation import Defect
 from endface.batch.brief import Brief
+from endface.batch.finds import Finds
+from endface.batch.optics import where_alike
 from endface.batch.pitch import pitch_doubts
 from endface.config import load_settings
 from endface.faces import chart_from, chart_of, likely_pairs, same_face
 from endface.imaging.facechart import Waves, waves_of
 from endface.imaging.fixed_pattern import PatternSum, coincidence_scores, find_fixed_marks
 from endface.report.optics import write_optics
+from endface.store import pack_pixels
 from endface.zones import segment_zones
 
 SHAPE = (240, 280)
@@ -90,6 +94,56 @@ def test_what_two_of_six_images_show_is_no_mark() -> None:
     assert lasting[marks.labels[22, 22]]
     assert marks.labels[22, 22]
     assert not (marks.labels[62, 62] and lasting[marks.labels[62, 62]])
+
+
+def test_what_is_now_strong_now_weak_is_no_mark() -> None:
+    # scratches cross where a camera is always aimed
+    rng = np.random.default_rng(1)
+    total = PatternSum((96, 96), n_groups=9)
+    for k, strength in enumerate((1.0, 1.0, 12.0, 3.0, 15.0, 1.1, 6.0, 10.0, 4.0)):
+        image = rng.normal(0, 0.3, (96, 96)).astype(np.float32)
+        image[20:26, 20:26] += 3
+        image[60:66, 60:66] += strength
+        total.add(image, np.ones((96, 96), bool), group=k)
+    marks = find_fixed_marks(total.pattern(), total.groups, epsilon=0.01)
+    lasting = total.agreement(marks.labels) >= 0.75
+    assert marks.labels[62, 62]
+    assert lasting[marks.labels[22, 22]]
+    assert not lasting[marks.labels[62, 62]]
+
+
+def finds_at(*boxes: tuple[slice, slice]) -> Finds:
+    """One bright find per box of a frame of 80 x 80."""
+    packed = pack_pixels(
+        [
+            Defect(
+                np.ones((rows.stop - rows.start, cols.stop - cols.start), bool),
+                x_px=cols.start,
+                y_px=rows.start,
+                detector="region",
+                score=9.0,
+                polarity=1,
+            )
+            for rows, cols in boxes
+        ],
+        width_px=80,
+    )
+    n = len(boxes)
+    return Finds((80, 80), (), packed, np.arange(1, n + 1), np.ones(n, bool), np.full(n, 5.0))
+
+
+def test_finds_that_only_cross_are_no_mark() -> None:
+    lines = [
+        (slice(38, 42), slice(20, 60)), (slice(20, 60), slice(38, 42)), (slice(36, 44), slice(36, 44)),
+        (slice(30, 62), slice(37, 40)), (slice(37, 40), slice(30, 64)),
+    ]  # fmt: skip
+    crossing, speck = np.zeros((80, 80), bool), np.zeros((80, 80), bool)
+    crossing[20:62, 36:44] = crossing[36:44, 20:64] = True
+    speck[9:16, 9:16] = True
+    specks = [(slice(10 + k % 2, 15 + k % 3), slice(10, 16 - k % 2)) for k in range(5)]
+    seen = [finds_at(*pair) for pair in zip(lines, specks, strict=True)]
+    kept = where_alike(crossing | speck, seen)
+    np.testing.assert_array_equal(kept, speck)
 
 
 def test_a_row_that_stands_out_is_a_seam() -> None:

@@ -219,7 +219,7 @@ def _study(task: OpticsTask, finds: Mapping[str, Finds]) -> _Study:
         step=step,
         pattern=pattern,
         marks=replace(marks, labels=np.where(lasting[marks.labels], marks.labels, 0)),
-        coincident=_where_alike(np.maximum(*scores) > least, [finds[name] for name in firsts]),
+        coincident=where_alike(np.maximum(*scores) > least, [finds[name] for name in firsts]),
         seen=seen,
         sigma=sigma,
     )
@@ -237,8 +237,8 @@ def _count(count: NDArray[np.int32], finds: Finds, places: NDArray[np.int32]) ->
     count.ravel()[near[able]] += 1
 
 
-def _where_alike(coincident: NDArray[np.bool_], finds: Sequence[Finds]) -> NDArray[np.bool_]:
-    """Keep the places where finds coincide as wholes: dirt keeps its shape, scratches only cross there."""
+def where_alike(coincident: NDArray[np.bool_], finds: Sequence[Finds]) -> NDArray[np.bool_]:
+    """Keep the places (H, W) where finds coincide as wholes: dirt keeps its shape, scratches only cross."""
     n, labels = cv2.connectedComponents(coincident.astype(np.uint8), connectivity=8)
     grown = _grown(np.asarray(labels, np.int32))
     parts: dict[int, list[NDArray[np.int32]]] = {}

@@ -151,7 +151,7 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     parts *= mask
     residual = gray - background
     residual *= mask
-    remove_sensor_lines(residual, mask)
+    remove_sensor_lines(residual, mask, wings=zones.cladding is None)
     remove_dead_pixels(residual, mask)
     noisy = _noisy(image, parts)
     if noisy is not parts:

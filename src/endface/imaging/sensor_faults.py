@@ -29,10 +29,14 @@ _WIDEST_PX = 9
 _RINGING = 0.15
 
 
-def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
+def remove_sensor_lines(
+    residual: NDArray[np.float32], mask: NDArray[np.bool_], *, wings: bool = False
+) -> None:
     """Subtract, in place, what runs along whole rows or columns of zero-mean `residual` (H, W).
 
     A line counts where all its quarters show it, about as strong: a scratch along a row ends somewhere.
+    With `wings` the weaker lines beside it that the background left there go too; that takes one even
+    surface, as means over parts of unlike noise differ by themselves.
 
     Examples
     --------
@@ -61,11 +65,13 @@ def remove_sensor_lines(residual: NDArray[np.float32], mask: NDArray[np.bool_]) 
             sure &= np.sign(level[columns]) * m > np.maximum(doubt, 0.5 * np.abs(level[columns]) - doubt)
         if not sure.any():
             continue
-        # steps of whole gray levels hold a median fast, a mean they do not
-        rest = np.clip(some - level[:, None], -1.5 * sigma, 1.5 * sigma)
-        level += np.nansum(rest, axis=1) / np.maximum(n, 1)
-        beyond = np.abs(level) > _WING * sigma / np.sqrt(np.maximum(n, 1))
-        columns = _runs_with(columns[sure], np.sign(level) * beyond)
+        columns = columns[sure]
+        if wings:
+            # steps of whole gray levels hold a median fast, a mean they do not
+            rest = np.clip(some - level[:, None], -1.5 * sigma, 1.5 * sigma)
+            level += np.nansum(rest, axis=1) / np.maximum(n, 1)
+            beyond = np.abs(level) > _WING * sigma / np.sqrt(np.maximum(n, 1))
+            columns = _runs_with(columns, np.sign(level) * beyond)
         image[:, columns] -= level[columns] * live[:, columns]
 
 
