@@ -19,7 +19,6 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY, _RGB, _PALETTE = 0, 2, 3
 _NO_FILTER, _AVERAGE = 0, 3
 _MEMORY_LEVEL = 8
-_LARGE = 100_000  # bytes from which a compressor of our own is quicker than zlib's
 
 
 def encode_png(image: NDArray[Any], *, content: Content, palette: NDArray[np.uint8] | None = None) -> bytes:
@@ -55,24 +54,14 @@ def encode_png(image: NDArray[Any], *, content: Content, palette: NDArray[np.uin
     kind = _PALETTE if palette is not None else (_RGB if image.ndim == 3 else _GRAY)
     big_endian = image.astype(image.dtype.newbyteorder(">"), copy=False)
     rows = np.ascontiguousarray(big_endian).view(np.uint8).reshape(height, -1)
-    packed = _packed(_filtered(rows, content, rows.shape[1] // width), content)
+    strategy = zlib.Z_HUFFMAN_ONLY if content == "picture" else zlib.Z_RLE
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, _MEMORY_LEVEL, strategy)
+    packed = packer.compress(_filtered(rows, content, rows.shape[1] // width).data) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, 8 * image.dtype.itemsize, kind, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")]
     if palette is not None:
         chunks.insert(1, (b"PLTE", np.ascontiguousarray(palette, np.uint8).tobytes()))
     return _SIGNATURE + b"".join(_chunk(name, data) for name, data in chunks)
-
-
-def _packed(rows: NDArray[np.uint8], content: Content) -> bytes:
-    """Return rows compressed as their content asks for."""
-    if content == "picture" and rows.size >= _LARGE:
-        # compiled: who writes no large picture goes without the compiler
-        from endface.imaging.huffman import compress_literals
-
-        return compress_literals(rows.ravel())
-    strategy = zlib.Z_HUFFMAN_ONLY if content == "picture" else zlib.Z_RLE
-    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, _MEMORY_LEVEL, strategy)
-    return packer.compress(rows.data) + packer.flush()
 
 
 def _filtered(rows: NDArray[np.uint8], content: Content, step: int) -> NDArray[np.uint8]:
