@@ -7,11 +7,11 @@ image and nothing but runs in a mask. Left out, files come out smaller and sever
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from zlib_ng import zlib_ng as zlib
 
 Content = Literal["picture", "codes"]
 
