@@ -5,11 +5,13 @@ Works on pieces described by their two ends; knows nothing of pixels, detectors 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 _STUBBY = 1.5  # length over width from which a piece has a direction
 _SHORTEST_PX = 8
@@ -110,7 +112,7 @@ def link_pieces(
     ends = np.concatenate([pieces[k].ends for k in able])
     outward = np.concatenate([pieces[k].outward for k in able])
     # number of two ends near each other, two ends per piece
-    here, there = _near_pairs(ends, max_gap_px)
+    here, there = cKDTree(ends).query_pairs(max_gap_px, output_type="ndarray").T
     first, second = able[here // 2], able[there // 2]
     gap = ends[there] - ends[here]
     distance = np.hypot(gap[:, 0], gap[:, 1])
@@ -123,36 +125,7 @@ def link_pieces(
     cosine = np.cos(np.minimum(np.deg2rad(max_angle_deg), max_aside_px / np.maximum(distance, 1.0)))
     facing = ((outward[here] * along).sum(axis=1) > cosine) & (-(outward[there] * along).sum(axis=1) > cosine)
     linked = (first != second) & (distance <= reach) & alike & facing
-    return _groups(n, zip(first[linked].tolist(), second[linked].tolist(), strict=True))
-
-
-def _near_pairs(points: NDArray[np.float64], reach: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the pairs (i < j) of points that lie no farther apart than `reach`."""
-    order = np.argsort(points[:, 0], kind="stable")
-    x = points[order, 0]
-    # along x, the points after each one that are near enough to be looked at
-    ahead = np.searchsorted(x, x + reach, side="right") - np.arange(1, x.size + 1)
-    one = np.repeat(np.arange(x.size), ahead)
-    other = one + 1 + np.arange(one.size) - np.repeat(np.cumsum(ahead) - ahead, ahead)
-    first, second = order[one], order[other]
-    near = ((points[first] - points[second]) ** 2).sum(axis=1) <= reach * reach
-    first, second = first[near], second[near]
-    return np.minimum(first, second), np.maximum(first, second)
-
-
-def _groups(n: int, links: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    """Return the group of each of `n` things, linked ones in one, from 0 in order of first appearance."""
-    above = list(range(n))
-
-    def top(k: int) -> int:
-        while above[k] != k:
-            above[k] = above[above[k]]
-            k = above[k]
-        return k
-
-    for one, other in links:
-        low, high = sorted((top(one), top(other)))
-        above[high] = low
-    tops = [top(k) for k in range(n)]
-    order = {group: number for number, group in enumerate(dict.fromkeys(tops))}
-    return np.array([order[group] for group in tops], np.int64)
+    graph = coo_matrix((np.ones(linked.sum()), (first[linked], second[linked])), shape=(n, n))
+    labels = connected_components(graph, directed=False)[1]
+    order = {label: number for number, label in enumerate(dict.fromkeys(labels.tolist()))}
+    return np.array([order[label] for label in labels.tolist()], np.int64)
