@@ -100,11 +100,11 @@ def likely_pairs(described: Callable[[int], NDArray[np.float32]], n: int) -> Ite
     >>> list(likely_pairs(lambda k: np.array([0.0, 1.0, 5.0][k : k + 1], np.float32), 3))
     [(0, 1), (0, 2), (1, 2)]
     """
-    from scipy.spatial import KDTree
-
     if n <= _PARTNERS:
         yield from combinations(range(n), 2)
         return
+    from scipy.spatial import KDTree
+
     sample = np.stack([described(int(k)) for k in np.linspace(0, n - 1, min(n, _SAMPLE)).astype(int)])
     mean = sample.mean(axis=0)
     _, axes = np.linalg.eigh((sample - mean).T @ (sample - mean))
