@@ -11,6 +11,7 @@ from endface.detection.fields import unite_fields
 from endface.detection.joining import join_onto, owners, trim
 from endface.detection.merging import is_long, merge_findings
 from endface.detection.scratches import _with_other_sides
+from endface.imaging.ellipse import Ellipse
 
 SHAPE = (400, 400)
 
@@ -94,6 +95,17 @@ def test_a_ring_round_dust_is_its_fringe_but_its_neighbour_is_dust():
     neighbour = disc(200, 214, 5, score=40)
     assert merge_findings([dust, ring], [], [], zones()) == (dust,)
     assert len(merge_findings([dust, neighbour], [], [], zones())) == 2
+
+
+def test_chips_seen_one_by_one_stay_apart_and_grow_inwards_only():
+    face = replace(zones(), cladding=Ellipse(200, 200, 150, 150))
+    chips = [disc(x, 54, 3, detector="rim") for x in (190, 200, 210)]
+    across = stroke((185, 54), (215, 54), width=9)
+    assert sorted(d.area_px for d in merge_findings([across], [], chips, face)) == [d.area_px for d in chips]
+    deep = stroke((200, 54), (200, 84), width=5)
+    (one,) = merge_findings([deep], [], [chips[1]], face)
+    assert one.area_px > 2 * chips[1].area_px
+    assert covered(chips[1], one) == 1
 
 
 def test_specks_closer_than_chance_are_one_field():

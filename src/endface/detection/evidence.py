@@ -25,5 +25,5 @@ def detect_by_evidence(
     # what is long may be a line itself
     compact = [spot for spot in spots if not is_long(spot)]
     lines = detect_lines(residual, sigma, quiet, zones, compact, epsilon=epsilon)
-    chips = detect_rim_chips(image, residual, zones, epsilon=epsilon / 2)
+    chips = detect_rim_chips(residual, zones, epsilon=epsilon / 20)
     return merge_findings(spots, lines, chips, zones)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from endface.annotation import Defect, Zones, instance_map
 from endface.detection.fields import unite_fields
 from endface.detection.joining import join_onto, owners, stamp, trim, unite
+from endface.detection.rim import along_rim
 from endface.imaging.linking import describe_piece, link_pieces
 
 # how far the halo of optics and camera sharpening reaches round a defect
@@ -21,6 +22,8 @@ _FRINGE_PX = 30
 _ON_LINE_PX = 3
 _BESIDE_PX = 8
 _LEAST_PX = 12
+# a chip of which so little more is seen inside ends at the rim's strip
+_DEEP = 0.3
 # a find of twice the significance is no companion
 _RIM_LIGHT = 0.5
 _THIN = 2.5
@@ -51,23 +54,21 @@ def merge_findings(
     spots = _without_halos(spots, [*kept_lines, *chips], shape)
     kept_lines = _without_halos(kept_lines, [d for d in spots if is_long(d)], shape)
     chips = _without_halos(chips, [*kept_lines, *spots], shape)
-    dark, chips = _take_breaks([d for d in spots if d.polarity < 0], chips, shape)
+    dark, chips = _take_breaks([d for d in spots if d.polarity < 0], chips, zones)
     spots = [d for d in spots if d.polarity >= 0] + dark + chips
     return tuple(unite_fields(_link(_share_out(spots, kept_lines, shape)), zones))
 
 
-def _take_breaks(
-    spots: list[Defect], chips: list[Defect], shape: tuple[int, int]
-) -> tuple[list[Defect], list[Defect]]:
+def _take_breaks(spots: list[Defect], chips: list[Defect], zones: Zones) -> tuple[list[Defect], list[Defect]]:
     """Make one defect of each chip and the spots on it; return the other spots, and the chips.
 
     A spot that lies for the most part far from all chips is no spot on a chip. What crosses the rim breaks it
     twice: chips mostly on such a spot are parts of it.
     """
-    beside = owners(chips, shape, reach_px=_BESIDE_PX)
+    beside = owners(chips, zones.shape, reach_px=_BESIDE_PX)
     across = [np.count_nonzero(beside[d.box][d.mask]) < 0.5 * d.area_px for d in spots]
     large = [spot for spot, far in zip(spots, across, strict=True) if far]
-    number = owners(large, shape, reach_px=0)
+    number = owners(large, zones.shape, reach_px=0)
     together = [[spot] for spot in large]
     left = []
     for chip in chips:
@@ -77,9 +78,7 @@ def _take_breaks(
             together[host - 1].append(chip)
         else:
             left.append(chip)
-    chips, small = join_onto(
-        left, [d for d, far in zip(spots, across, strict=True) if not far], shape, reach_px=1
-    )
+    chips, small = _onto_chips(left, [d for d, far in zip(spots, across, strict=True) if not far], zones)
     return [unite(parts) for parts in together] + small, chips
 
 
@@ -139,6 +138,24 @@ def _without_halos(spots: list[Defect], others: list[Defect], shape: tuple[int, 
         if rival is None or _strength(rival) < _strength(spot) or rival.score < ratio * spot.score:
             kept.append(spot)
     return kept
+
+
+def _onto_chips(chips: list[Defect], spots: list[Defect], zones: Zones) -> tuple[list[Defect], list[Defect]]:
+    """Add to each chip what spots saw of it farther inside; return the spots on no chip as well.
+
+    Along the rim itself chips were seen against the rim, and one by one: their outlines stand.
+    """
+    owner = owners(chips, zones.shape, reach_px=1)
+    inside, left = [], []
+    for spot in spots:
+        if not owner[spot.box][spot.mask].any():
+            left.append(spot)
+            continue
+        deep = spot.mask & ~along_rim(spot, zones)
+        if np.count_nonzero(deep) > _DEEP * spot.area_px:
+            inside.append(trim(replace(spot, mask=deep)))
+    chips, apart = join_onto(chips, inside, zones.shape, reach_px=2)
+    return chips, left + apart
 
 
 def is_long(spot: Defect) -> bool:

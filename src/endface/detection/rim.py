@@ -1,4 +1,4 @@
-"""Chips along the cladding rim: short dark breaks in what runs along it, and notches in the edge itself."""
+"""Chips along the cladding rim: short dark breaks in what runs along it."""
 
 from __future__ import annotations
 
@@ -7,30 +7,27 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter, uniform_filter1d
 
 from endface.annotation import Defect, Zones
-from endface.detection.joining import join_onto
+from endface.detection.spots import VISIBLE_SPOT
 from endface.detection.structure import Residual
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.ellipse import Ellipse
-from endface.imaging.noise import fit_tail, robust_sigma
-from endface.imaging.rimchart import breaks_along, bright_side_sigma, rim_strip
+from endface.imaging.noise import fit_tail
+from endface.imaging.rimchart import RimStrip, bright_side_sigma, loudness, rim_breaks, rim_strip
 
 # along the rim and across it
 _SCALES_PX = ((0.8, 0.8), (1.6, 1.2), (3.2, 1.6))
 # The best of all positions is looked for, not one of a grid of independent places: so many times more tests.
 _POSITIONS = 3.0
 _OUTWARDS_PX = 4.0
-# a chip is of glass, and reaches the rim
+# a chip is of glass
 _OUTSIDE_PX = 1.0
-_NEAR_RIM_PX = 1.5
-# sampling and JPEG move an edge by so much here and there
-_JITTER_PX = 0.05
-# where it runs along the pixels' rows they move long stretches of it together; elsewhere they average out
-_ALIAS_PX = 0.12
-# an edge is located to a tenth of a pixel, but sampling and JPEG move it by more here and there
-_LEAST_STEP_PX = 0.5
+_NEAR_RIM_PX = 3.0
+# seen through a filter of its own size a spot has half of its height, a wide one more
+_LEAST_PEAK = 0.7
+# where an edge runs along the pixels' rows or columns, what a codec does to it may leave so much of its place
+_MOVES_PX = 0.03
 # as with other spots, an outline is a share of the spot's own peak
 _OUTLINE_SHARE = 0.45
 _PASS_SHARE = 0.7
@@ -47,50 +44,61 @@ class _Size:
     n_tests: float
 
 
-def detect_rim_chips(
-    image: NDArray[np.generic], residual: Residual, zones: Zones, *, epsilon: float
-) -> list[Defect]:
-    """Find chips: dark spots on a strip straightened along the rim, and notches in the rim itself.
+def detect_rim_chips(residual: Residual, zones: Zones, *, epsilon: float) -> list[Defect]:
+    """Find chips: dark spots on a strip straightened along the rim.
 
-    A spot is compared with its neighbours along the rim, where the rim is whole; its noise is that of its own
-    distance from the rim, and there are few places on a rim, so less contrast is needed than elsewhere. A
-    notch is a stretch of edge that `segment_zones` measured away from its course; on a spot, it belongs to
-    the spot.
+    A pixel is compared with what lies as far from the rim as it does, near by where the rim is whole; its
+    noise is that of its own distance from the rim, and there are few places on a rim, so less contrast is
+    needed than elsewhere. What does not reach the rim is judged by the places of the whole picture.
 
     Parameters
     ----------
-    image : (H, W) ndarray
-        Gray values.
     residual : Residual
-        From `remove_structure` for the same image.
+        From `remove_structure`.
     zones : Zones
-        With a cladding, `rim_angles_rad` and `rim_deviation_px`; without, nothing is found.
+        Of the same image, with a cladding and `rim_deviation_px`; without, nothing is found.
     epsilon : float
-        Expected number of false alarms on the whole rim, half of it for each of the two.
+        Expected number of false alarms on the whole rim.
     """
     if zones.cladding is None or zones.rim_deviation_px.size < 64:
         return []
-    spots = _rim_spots(residual, zones, zones.cladding, epsilon / 2)
-    notches = _notches(image, zones, zones.cladding, epsilon / 2)
-    chips, apart = join_onto(spots, [notch for notch in notches if notch.area_px], zones.shape, reach_px=1)
-    return chips + apart
-
-
-def _rim_spots(residual: Residual, zones: Zones, cladding: Ellipse, epsilon: float) -> list[Defect]:
-    inwards_px = max(8.0, 0.05 * cladding.radius_px)
-    strip = rim_strip(cladding, zones.rim_deviation_px, inwards_px=inwards_px, outwards_px=_OUTWARDS_PX)
+    cladding = zones.cladding
+    strip = rim_strip(
+        cladding, zones.rim_deviation_px, inwards_px=_inwards_px(cladding), outwards_px=_OUTWARDS_PX
+    )
     known = strip.unroll(residual.mask.astype(np.uint8), interpolation=cv2.INTER_NEAREST) > 0
     if np.count_nonzero(known) < 1000:
         return []
-    gray = strip.unroll(residual.gray) + strip.unroll(residual.background)
+    image = residual.gray + residual.background
+    breaks = rim_breaks(image, strip) * known
+    steepness = np.gradient(np.median(strip.unroll(image)[:, ::3], axis=1))
+    breaks /= loudness(breaks, known)
+    elsewhere = np.log10(np.count_nonzero(residual.mask) / np.count_nonzero(known))
+    visible = _LEAST_PEAK * VISIBLE_SPOT * np.maximum(bright_side_sigma(breaks, known), residual.least)
+    sizes = _sizes(breaks, known, strip, least=residual.least, epsilon=epsilon, steepness=steepness)
     chips = []
-    sizes = _sizes(gray, known, strip.tilt, least=residual.least, epsilon=epsilon)
-    for body, row, column, score in _spots(sizes, len(known)):
-        depth = strip.offset_px[row : row + len(body)][np.nonzero(body)[0]]
-        if depth.mean() <= _OUTSIDE_PX and depth.max() >= -_NEAR_RIM_PX:
+    for body, row, column, score in _spots(sizes, visible):
+        depth_px = strip.offset_px[row : row + len(body)][np.nonzero(body)[0]]
+        if depth_px.max() < -_NEAR_RIM_PX:
+            score -= float(elsewhere)
+        if depth_px.mean() <= _OUTSIDE_PX and score >= -np.log10(epsilon):
             mask, left, top = strip.roll(body, row=row, column=column, shape=zones.shape)
             chips.append(_defect(mask.astype(np.uint8), left, top, score))
     return [chip for chip in chips if chip.area_px > 0]
+
+
+def along_rim(defect: Defect, zones: Zones) -> NDArray[np.bool_]:
+    """Mark the pixels of a defect's box (h, w) that lie where `detect_rim_chips` looks."""
+    if zones.cladding is None:
+        return np.zeros(defect.mask.shape, bool)
+    rows, cols = defect.box
+    x, y = np.arange(cols.start, cols.stop)[None, :], np.arange(rows.start, rows.stop)[:, None]
+    outside_px = (zones.cladding.normalized_radius(x, y) - 1) * zones.cladding.radius_px
+    return np.asarray((outside_px >= -_inwards_px(zones.cladding)) & (outside_px <= _OUTWARDS_PX))
+
+
+def _inwards_px(cladding: Ellipse) -> float:
+    return max(8.0, 0.05 * cladding.radius_px)
 
 
 def _n_tests(known: NDArray[np.bool_], scale_px: tuple[float, float]) -> float:
@@ -99,15 +107,14 @@ def _n_tests(known: NDArray[np.bool_], scale_px: tuple[float, float]) -> float:
 
 
 def _sizes(
-    gray: NDArray[np.float32],
+    breaks: NDArray[np.float32],
     known: NDArray[np.bool_],
-    tilt: NDArray[np.float32],
+    strip: RimStrip,
     *,
     least: float,
     epsilon: float,
+    steepness: NDArray[np.float32],
 ) -> list[_Size]:
-    breaks = breaks_along(gray) * known
-    slope = np.gradient(np.median(gray[:, ::3], axis=1))[:, None]
     closed = np.pad(breaks, ((0, 0), (_REACH_PX, _REACH_PX)), mode="wrap")
     sizes = []
     for along, across in _SCALES_PX:
@@ -115,8 +122,8 @@ def _sizes(
         smooth = smooth[:, _REACH_PX:-_REACH_PX]
         sigma = np.maximum(bright_side_sigma(smooth, known), np.float32(least * 0.28 / along))
         # the moves repeat with every pixel's row that the rim crosses: smoothing leaves so much of them
-        alias = np.float32(_ALIAS_PX) * np.exp(-2 * (np.float32(np.pi * along) * tilt) ** 2)
-        score = -smooth / np.sqrt(sigma[:, None] ** 2 + slope**2 * (_JITTER_PX**2 + alias**2))
+        moves = np.float32(_MOVES_PX) * np.exp(-2 * (np.float32(np.pi * along) * strip.tilt) ** 2)
+        score = -smooth / np.hypot(sigma[:, None], steepness[:, None] * moves)
         n_tests = _n_tests(known, (along, across))
         threshold = score_threshold(n_tests=n_tests, epsilon=epsilon)
         raw = fit_tail(score[known]).raw_score(threshold)
@@ -126,14 +133,16 @@ def _sizes(
     return sizes
 
 
-def _spots(sizes: list[_Size], n_rows: int) -> list[tuple[NDArray[np.bool_], int, int, float]]:
+def _spots(
+    sizes: list[_Size], visible: NDArray[np.float32]
+) -> list[tuple[NDArray[np.bool_], int, int, float]]:
     """Outlines of the spots, small sizes first: mask, first row, first column and score of each."""
     n = sizes[0].smooth.shape[1]
-    owner = np.zeros((n_rows, n), bool)
+    owner = np.zeros(sizes[0].smooth.shape, bool)
     found = []
     for size in sizes:
         peak = (size.scores >= 1) & (size.scores == cv2.dilate(size.scores, np.ones((3, 3), np.uint8)))
-        rows, cols = np.nonzero(peak)
+        rows, cols = np.nonzero(peak & (-size.smooth >= visible[:, None]))
         for i in np.argsort(-size.scores[rows, cols], kind="stable"):
             if owner[rows[i], cols[i]]:
                 continue
@@ -177,67 +186,6 @@ def _own_side(
                 body = body & ((np.arange(body.shape[1]) - lowest) * step < 0)
                 break
     return body
-
-
-def _notches(image: NDArray[np.generic], zones: Zones, cladding: Ellipse, epsilon: float) -> list[Defect]:
-    """Find stretches where the measured edge leaves its course towards the brighter side.
-
-    Slow deviations (the fibre is not a perfect ellipse) are taken out by a running median over 30 degrees.
-    """
-    angles = zones.rim_angles_rad
-    outward = 1.0 if _fibre_is_dark(image, cladding, angles) else -1.0
-    bulge = np.nan_to_num(zones.rim_deviation_px) * outward
-    bulge -= median_filter(bulge, max(3, len(bulge) // 12) | 1, mode="wrap")
-    step = np.asarray(uniform_filter1d(bulge, 3, mode="wrap"), np.float32)
-    sigma = max(robust_sigma(step), 0.05)
-    score = fit_tail(step / sigma, max_slope=0.1).normal_score(step / sigma)
-    n_tests = len(step)
-    threshold = score_threshold(n_tests=n_tests, epsilon=epsilon)
-    chips = []
-    for first, last in _runs((score > 0.5 * threshold) & (step > 0.5 * _LEAST_STEP_PX)):
-        run = np.arange(first, last + 1) % len(step)
-        peak = float(score[run].max())
-        if peak >= threshold and float(step[run].max()) >= _LEAST_STEP_PX and len(run) >= 3:
-            notch = _notch(cladding, angles[run], step[run] * np.float32(outward), zones.shape)
-            chips.append(_defect(*notch, significance(peak, n_tests=n_tests)))
-    return chips
-
-
-def _fibre_is_dark(image: NDArray[np.generic], cladding: Ellipse, angles: NDArray[np.float64]) -> bool:
-    levels = []
-    for factor in (0.93, 1.07):
-        x, y = cladding.scaled(factor).points(angles).T
-        col = np.clip(np.round(x).astype(int), 0, image.shape[1] - 1)
-        row = np.clip(np.round(y).astype(int), 0, image.shape[0] - 1)
-        levels.append(float(np.median(image[row, col])))
-    return levels[0] < levels[1]
-
-
-def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First and last index of each run of True on a closed ring; last may exceed the length."""
-    if flags.all() or not flags.any():
-        return []
-    start = int(np.flatnonzero(~flags)[0])
-    turned = np.concatenate([[False], np.roll(flags, -start), [False]])
-    change = np.flatnonzero(turned[1:] != turned[:-1])
-    return [(int(a) + start, int(b) - 1 + start) for a, b in zip(change[::2], change[1::2], strict=True)]
-
-
-def _notch(
-    cladding: Ellipse, angles: NDArray[np.float64], step_px: NDArray[np.float32], shape: tuple[int, int]
-) -> tuple[NDArray[np.uint8], int, int]:
-    # what lies between the ellipse and the edge, and a pixel to each side, as the notch is blurred
-    low, high = np.minimum(step_px, 0) - 1.5, np.maximum(step_px, 0) + 1.0
-    rim = cladding.points(angles)
-    outward = rim - [cladding.cx_px, cladding.cy_px]
-    outward /= np.hypot(outward[:, 0], outward[:, 1])[:, None]
-    polygon = np.concatenate([rim + outward * low[:, None], (rim + outward * high[:, None])[::-1]])
-    left, top = np.maximum(np.floor(polygon.min(axis=0)).astype(int) - 1, 0)
-    right, bottom = np.minimum(np.ceil(polygon.max(axis=0)).astype(int) + 2, [shape[1], shape[0]])
-    canvas = np.zeros((max(bottom - top, 0), max(right - left, 0)), np.uint8)
-    if canvas.size:
-        cv2.fillPoly(canvas, [np.round((polygon - [left, top]) * 16).astype(np.int32)], 1, shift=4)
-    return canvas, int(left), int(top)
 
 
 def _defect(mask: NDArray[np.uint8], left: int, top: int, score: float) -> Defect:

@@ -13,7 +13,7 @@ from endface.imaging.regions import region_evidence
 _SCALES_PX = (0.8, 1.6, 3.2)
 # Sums over many pixels are significant at contrasts no inspector could see; shading and soft patches below
 # this contrast, in standard deviations of the noise of one pixel, are not counted as defects.
-_VISIBLE_SPOT = 1.8
+VISIBLE_SPOT = 1.8
 _GLINT = 10.0
 # The best of all positions is looked for, not one of a grid of independent places: so many times more tests.
 _POSITIONS = 3.0
@@ -46,7 +46,7 @@ def detect_spots(
         polarity = int(evidence.polarity[number])
         # light catches on a rim: weak bright spots there are glints
         glint = polarity > 0 and score < _GLINT and _near_rim(zones, box)
-        if contrast < _VISIBLE_SPOT or glint or score < -np.log10(epsilon):
+        if contrast < VISIBLE_SPOT or glint or score < -np.log10(epsilon):
             continue
         found.append(
             Defect(mask=inside, x_px=left, y_px=top, detector="region", score=score, polarity=polarity)

@@ -21,7 +21,24 @@ _WINDOW_PX = 41
 # of a window, the brighter part is whole: a rim chipped all along is dark over more than half its length
 _WHOLE_QUANTILE = 0.7
 _BLOCKS = 16
-_DARK = 2.8
+# what is darker than so many standard deviations, seen through a filter of this size, is no whole rim
+_DARK = 2.0
+_SOFT_PX = (1.6, 1.2)
+_ROUNDS = 4
+# cells of the rim's profile: so many to a pixel across the rim; along it so long, or this share of it
+_FINE = 4
+_CELL_PX = 6
+_CELL_SHARE = 1 / 200
+# a place is compared with those beside it, not with itself: what is dark would be less so
+_AROUND = np.array([[1] * 6 + [0] * 3 + [1] * 6], np.float64)
+# cells with fewer whole pixels say less
+_LEAST_COUNT = 0.5
+# the profile reaches so far beyond the strip, as interpolation does
+_MARGIN = 2
+_ROW_OF_PLACES = 1024
+# cells by how the rim lies to the pixels: so many up to a slant of 0.3
+_SLANTS = 6
+_SLANTS_PER_UNIT = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +76,28 @@ class RimStrip:
             cv2.remap(image, self.sample_x, self.sample_y, interpolation, borderMode=cv2.BORDER_REPLICATE)
         )
 
+    def place(
+        self, x: NDArray[np.integer], y: NDArray[np.integer]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return where on the strip, in its columns and rows, pixels of the image lie."""
+        u = (x - self.ellipse.cx_px) / self.ellipse.rx_px
+        v = (y - self.ellipse.cy_px) / self.ellipse.ry_px
+        angle = np.asarray(np.arctan2(v, u) % (2 * np.pi), np.float64)
+        n = len(self.shift_px)
+        column = angle * (n / (2 * np.pi))
+        shift = self.shift_px[np.rint(column).astype(int) % n]
+        depth = (np.hypot(u, v) - 1) * ray_radius_px(self.ellipse, angle) - shift
+        return column, depth - self.offset_px[0]
+
+    def pixels(self, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return y and x of the image's pixels that the strip is interpolated from, (K,) each."""
+        x = np.clip(np.rint(self.sample_x).astype(np.intp), 0, shape[1] - 1)
+        y = np.clip(np.rint(self.sample_y).astype(np.intp), 0, shape[0] - 1)
+        touched = np.zeros(shape, np.uint8)
+        touched[y, x] = 1
+        rows, columns = np.nonzero(cv2.dilate(touched, np.ones((3, 3), np.uint8)))
+        return rows, columns
+
     def roll(
         self, part: NDArray[np.bool_], *, row: int, column: int, shape: tuple[int, int]
     ) -> tuple[NDArray[np.bool_], int, int]:
@@ -81,18 +120,14 @@ class RimStrip:
         n = len(self.shift_px)
         columns = np.arange(column - 1, column + part.shape[1] + 1) % n
         rows = slice(max(row - 1, 0), row + part.shape[0] + 1)
-        x, y = self.sample_x[rows][:, columns], self.sample_y[rows][:, columns]
-        left, top = max(int(x.min()), 0), max(int(y.min()), 0)
-        right, bottom = min(int(x.max()) + 2, shape[1]), min(int(y.max()) + 2, shape[0])
+        near_x, near_y = self.sample_x[rows][:, columns], self.sample_y[rows][:, columns]
+        left, top = max(int(near_x.min()), 0), max(int(near_y.min()), 0)
+        right, bottom = min(int(near_x.max()) + 2, shape[1]), min(int(near_y.max()) + 2, shape[0])
         if right <= left or bottom <= top:
             return np.zeros((0, 0), bool), 0, 0
-        u = (np.arange(left, right)[None, :] - self.ellipse.cx_px) / self.ellipse.rx_px
-        v = (np.arange(top, bottom)[:, None] - self.ellipse.cy_px) / self.ellipse.ry_px
-        angle = np.asarray(np.arctan2(v, u) % (2 * np.pi), np.float64)
-        across = np.round(angle * (n / (2 * np.pi))).astype(int) % n
-        depth = (np.hypot(u, v) - 1) * ray_radius_px(self.ellipse, angle) - self.shift_px[across]
-        down = np.round(depth - self.offset_px[0]).astype(int) - row
-        across = (across - column) % n
+        x, y = np.arange(left, right)[None, :], np.arange(top, bottom)[:, None]
+        across, down = (np.rint(part).astype(int) for part in self.place(x, y))
+        across, down = (across - column) % n, down - row
         inside = (down >= 0) & (down < part.shape[0]) & (across < part.shape[1])
         mask = np.zeros(inside.shape, bool)
         mask[inside] = part[down[inside], across[inside]]
@@ -131,35 +166,131 @@ def rim_strip(
     return RimStrip(ellipse, x.astype(np.float32), y.astype(np.float32), offset, shift)
 
 
-def breaks_along(strip: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Subtract from each row (M, N) what the rim shows near by where it is whole.
+def rim_breaks(image: NDArray[np.float32], strip: RimStrip) -> NDArray[np.float32]:
+    """Return what an image (H, W) shows along the rim besides the rim itself, on the strip, (M, N).
+
+    A pixel is compared with what lies as far from the rim as it does, near by where the rim is whole. Pixels
+    meet an edge at all distances, not at whole ones, so such a profile is finer than the pixels. Were
+    the picture straightened first, interpolation would draw waves along every sharp edge, larger than noise.
 
     First the brighter part of a window along the rim stands for it, then the mean of what is not darker than
     that: a rim may be chipped over more than half of a window.
 
+    References
+    ----------
+    ISO 12233, Photography: Electronic still picture imaging: the edge profile of a slanted edge.
+
     Examples
     --------
-    >>> strip = np.full((5, 400), 50, np.float32)
-    >>> strip[2, 100:110] = 20
-    >>> breaks = breaks_along(strip)
-    >>> round(float(breaks[2, 105])), round(float(breaks[2, 300]))
-    (-30, 0)
+    >>> y, x = np.indices((120, 120))
+    >>> image = np.clip(40 * (np.hypot(x - 60, y - 60) - 38), 20, 100).astype(np.float32)
+    >>> image[55:60, 97:100] = 20
+    >>> strip = rim_strip(Ellipse(60, 60, 40, 40), np.zeros(360), inwards_px=8, outwards_px=4)
+    >>> breaks = rim_breaks(image, strip)
+    >>> bool(breaks[7, -3] < -15), bool(np.abs(breaks[:, 60:190]).max() < 6)
+    (True, True)
     """
-    n = strip.shape[1]
-    window = max(_WINDOW_PX, round(n * _WINDOW_SHARE))
-    rest = strip - _bright_part(strip, window)
-    rest -= np.median(rest, axis=1)[:, None]
-    for _ in range(4):
-        # two pixels on, the edge of a break is still dark
-        soft = np.asarray(cv2.blur(rest, (3, 1)), np.float32)
-        dark = soft < -_DARK * bright_side_sigma(soft)[:, None]
-        weights = np.float32(1) - cv2.dilate(dark.astype(np.float32), np.ones((1, 5), np.uint8))
-        # where a window holds nothing whole, what stood for it before
-        before = np.float32(0.02) * (strip - rest)
-        rest = strip - (_running(weights * strip, window) + before) / (
-            _running(weights, window) + np.float32(0.02)
+    y, x = strip.pixels(image.shape)
+    column, row = strip.place(x, y)
+    straight = strip.unroll(image)
+    whole = _bright_part(straight, max(_WINDOW_PX, round(straight.shape[1] * _WINDOW_SHARE)))
+    whole += np.median(straight - whole, axis=1)[:, None]
+    rest = image[y, x] - _look_up(whole, column, row)
+    profile = _Profile(rest, strip, column, row)
+    canvas = np.zeros(image.shape, np.float32)
+    near = np.clip(np.rint(row).astype(int), 0, len(whole) - 1), np.rint(column).astype(int) % whole.shape[1]
+    for _ in range(_ROUNDS):
+        canvas[y, x] = rest
+        rest = profile.rest(_intact(strip.unroll(canvas))[near])
+    canvas[y, x] = rest
+    return strip.unroll(canvas)
+
+
+def _intact(breaks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mark with 1 what is not dark, with 0 what is or lies beside it."""
+    closed = cv2.copyMakeBorder(breaks, 0, 0, 8, 8, cv2.BORDER_WRAP)
+    soft = cv2.GaussianBlur(closed, (0, 0), _SOFT_PX[0], sigmaY=_SOFT_PX[1])
+    soft = np.asarray(soft[:, 8:-8], np.float32)
+    dark = soft < -_DARK * bright_side_sigma(soft)[:, None]
+    return np.asarray(1 - cv2.dilate(dark.astype(np.float32), np.ones((1, 3), np.uint8)), np.float32)
+
+
+class _Profile:
+    """What pixels (K,) at all distances from a rim show where it is whole.
+
+    The sum of three parts: the same all round; what the surroundings on the rim have besides; and, where
+    the rim lies nearly along the pixels' rows or columns, what camera and codec make of that.
+    """
+
+    def __init__(
+        self,
+        values: NDArray[np.float32],
+        strip: RimStrip,
+        column: NDArray[np.float64],
+        row: NDArray[np.float64],
+    ) -> None:
+        n, n_rows = len(strip.shift_px), len(strip.offset_px)
+        cells = max(round(n / max(_CELL_PX, _CELL_SHARE * n)), _AROUND.size)
+        self.values = values
+        self.shape = _FINE * (n_rows + 2 * _MARGIN), cells
+        self.down = _FINE * (row + _MARGIN + 0.5)
+        self.along = column * (cells / n)
+        fine = np.clip(self.down.astype(int), 0, self.shape[0] - 1)
+        self.cell = fine * cells + self.along.astype(int) % cells
+        slant = _SLANTS_PER_UNIT * strip.tilt[np.rint(column).astype(int) % n]
+        self.level = np.flatnonzero(slant < _SLANTS)
+        self.slant = slant[self.level] + 0.5
+        quarter = (column[self.level] * (4 / n) + 0.5).astype(int) % 4
+        self.quarter_cell = (quarter * self.shape[0] + fine[self.level]) * (_SLANTS + 1) + self.slant.astype(
+            int
         )
-    return np.asarray(rest, np.float32)
+
+    def rest(self, intact: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what is left of the values; `intact` (K,) are their weights. A better guess every time."""
+        size = self.shape[0] * self.shape[1]
+        count = np.bincount(self.cell, intact, size).reshape(self.shape)
+        total = np.bincount(self.cell, intact * self.values, size).reshape(self.shape)
+        everywhere = total.sum(axis=1, keepdims=True) / (count.sum(axis=1, keepdims=True) + _LEAST_COUNT)
+        total -= count * everywhere
+        total, count = (_beside(part) for part in (total, count))
+        same = _look_up(everywhere.repeat(2, axis=1), np.zeros_like(self.down), self.down - 0.5)
+        self.values = self.values - same
+        rest = self.values - _look_up(total / (count + _LEAST_COUNT), self.along - 0.5, self.down - 0.5)
+        if self.level.size:
+            alias = self._alias(rest[self.level])
+            self.values[self.level] -= alias
+            rest[self.level] -= alias
+        return rest
+
+    def _alias(self, rest: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the part that all four sides share where the rim lies along the pixels' rows or columns."""
+        shape = 4, self.shape[0], _SLANTS + 1
+        size = shape[0] * shape[1] * shape[2]
+        count = np.bincount(self.quarter_cell, minlength=size).reshape(shape)
+        # chips lie on one side of the fibre or another, this on all four
+        total = np.bincount(self.quarter_cell, rest, size).reshape(shape)
+        means = np.sort(total / (count + _LEAST_COUNT / 2), axis=0)
+        table = 0.5 * (means[1] + means[2])
+        table[:, -1] = 0
+        return _look_up(table, self.slant - 0.5, self.down[self.level] - 0.5)
+
+
+def _beside(chart: NDArray[np.float64]) -> NDArray[np.float64]:
+    half = _AROUND.size // 2
+    closed = np.pad(chart, ((0, 0), (half, half)), mode="wrap")
+    return np.asarray(cv2.filter2D(closed, -1, _AROUND)[:, half:-half])
+
+
+def _look_up(
+    chart: NDArray[np.floating], column: NDArray[np.float64], row: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Interpolate a chart (M, N), closed along its rows, at scattered places (K,)."""
+    closed = cv2.copyMakeBorder(chart.astype(np.float32), 0, 0, 2, 2, cv2.BORDER_WRAP)
+    size = column.size
+    places = np.zeros((2, -(-size // _ROW_OF_PLACES), _ROW_OF_PLACES), np.float32)
+    places.reshape(2, -1)[:, :size] = column + 2, row
+    found = cv2.remap(closed, places[0], places[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found.ravel()[:size])
 
 
 def _bright_part(strip: NDArray[np.float32], window: int) -> NDArray[np.float32]:
@@ -216,8 +347,33 @@ def bright_side_sigma(
     ordered.sort(axis=1)
     count = np.count_nonzero(bright, axis=1)
     level = np.zeros(len(rows), np.float32)
-    # half of a normal law: its median and its 95 % quantile
-    for share, deviations in ((0.5, 0.6745), (0.95, 1.96)):
+    # half of a normal law: its median and its 80 % quantile
+    for share, deviations in ((0.5, 0.6745), (0.8, 1.2816)):
         place = np.minimum((share * count).astype(int), rows.shape[1] - 1)
         level = np.maximum(level, ordered[np.arange(len(rows)), place] / np.float32(deviations))
     return np.asarray(maximum_filter1d(np.where(count > 0, level, 0), 3), np.float32)
+
+
+def loudness(rows: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the noise round each place of a strip (M, N) in units of its row's, from the bright side.
+
+    Reflections make arcs of a rim brighter, and so louder. Never below 0.8 nor above 2.5.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(0, 2, (12, 900)).astype(np.float32)
+    >>> noise[:, :300] *= 2
+    >>> level = loudness(noise, np.ones(noise.shape, bool))
+    >>> bool(level[6, 150] > 1.4 * level[6, 600])
+    True
+    """
+    sigma = bright_side_sigma(rows, known)[:, None]
+    weights = ((rows > 0) & known).astype(np.float32)
+    square = weights * np.square(np.minimum(rows / np.maximum(sigma, np.float32(1e-6)), 3))
+    half = max(_WINDOW_PX, round(rows.shape[1] * _WINDOW_SHARE)) // 2
+    total, count = (
+        cv2.blur(cv2.copyMakeBorder(part, 0, 0, half, half, cv2.BORDER_WRAP), (2 * half + 1, 5))
+        for part in (square, weights)
+    )
+    level = np.sqrt(total / np.maximum(count, np.float32(1e-3)))[:, half:-half]
+    return np.asarray(np.clip(level, 0.8, 2.5), np.float32)
