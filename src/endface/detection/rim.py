@@ -74,7 +74,8 @@ def detect_rim_chips(residual: Residual, zones: Zones, *, epsilon: float) -> lis
     steepness = np.gradient(np.median(strip.unroll(image)[:, ::3], axis=1))
     breaks /= loudness(breaks, known)
     elsewhere = np.log10(np.count_nonzero(residual.mask) / np.count_nonzero(known))
-    visible = _LEAST_PEAK * VISIBLE_SPOT * np.maximum(bright_side_sigma(breaks, known), residual.least)
+    visible = np.maximum(bright_side_sigma(breaks, known), np.float32(residual.least))
+    visible *= np.float32(_LEAST_PEAK * VISIBLE_SPOT)
     sizes = _sizes(breaks, known, strip, least=residual.least, epsilon=epsilon, steepness=steepness)
     chips = []
     for body, row, column, score in _spots(sizes, visible):

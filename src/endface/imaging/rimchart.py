@@ -209,8 +209,8 @@ def rim_breaks(image: NDArray[np.float32], strip: RimStrip) -> NDArray[np.float3
 def _intact(breaks: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mark with 1 what is not dark, with 0 what is or lies beside it."""
     closed = cv2.copyMakeBorder(breaks, 0, 0, 8, 8, cv2.BORDER_WRAP)
-    soft = cv2.GaussianBlur(closed, (0, 0), _SOFT_PX[0], sigmaY=_SOFT_PX[1])
-    soft = np.asarray(soft[:, 8:-8], np.float32)
+    blurred = cv2.GaussianBlur(closed, (0, 0), _SOFT_PX[0], sigmaY=_SOFT_PX[1])
+    soft = np.asarray(blurred[:, 8:-8], np.float32)
     dark = soft < -_DARK * bright_side_sigma(soft)[:, None]
     return np.asarray(1 - cv2.dilate(dark.astype(np.float32), np.ones((1, 3), np.uint8)), np.float32)
 
@@ -252,10 +252,10 @@ class _Profile:
         total = np.bincount(self.cell, intact * self.values, size).reshape(self.shape)
         everywhere = total.sum(axis=1, keepdims=True) / (count.sum(axis=1, keepdims=True) + _LEAST_COUNT)
         total -= count * everywhere
-        total, count = (_beside(part) for part in (total, count))
+        mean = _beside(total) / (_beside(count.astype(np.float64)) + _LEAST_COUNT)
         same = _look_up(everywhere.repeat(2, axis=1), np.zeros_like(self.down), self.down - 0.5)
         self.values = self.values - same
-        rest = self.values - _look_up(total / (count + _LEAST_COUNT), self.along - 0.5, self.down - 0.5)
+        rest = self.values - _look_up(mean, self.along - 0.5, self.down - 0.5)
         if self.level.size:
             alias = self._alias(rest[self.level])
             self.values[self.level] -= alias
