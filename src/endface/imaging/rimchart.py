@@ -248,11 +248,11 @@ class _Profile:
     def rest(self, intact: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what is left of the values; `intact` (K,) are their weights. A better guess every time."""
         size = self.shape[0] * self.shape[1]
-        count = np.asarray(np.bincount(self.cell, intact, size), np.float64).reshape(self.shape)
+        count = np.bincount(self.cell, intact.astype(np.float64), size).reshape(self.shape)
         total = np.bincount(self.cell, intact * self.values, size).reshape(self.shape)
         everywhere = total.sum(axis=1, keepdims=True) / (count.sum(axis=1, keepdims=True) + _LEAST_COUNT)
         total -= count * everywhere
-        mean = _beside(total) / (_beside(count) + _LEAST_COUNT)
+        mean = _beside(total) / (_beside(np.asarray(count, np.float64)) + _LEAST_COUNT)
         same = _look_up(everywhere.repeat(2, axis=1), np.zeros_like(self.down), self.down - 0.5)
         self.values = self.values - same
         rest = self.values - _look_up(mean, self.along - 0.5, self.down - 0.5)
