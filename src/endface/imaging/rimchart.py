@@ -241,14 +241,13 @@ class _Profile:
         self.level = np.flatnonzero(slant < _SLANTS)
         self.slant = slant[self.level] + 0.5
         quarter = (column[self.level] * (4 / n) + 0.5).astype(int) % 4
-        self.quarter_cell = (quarter * self.shape[0] + fine[self.level]) * (_SLANTS + 1) + self.slant.astype(
-            int
-        )
+        line = quarter * self.shape[0] + fine[self.level]
+        self.quarter_cell = line * (_SLANTS + 1) + self.slant.astype(int)
 
     def rest(self, intact: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what is left of the values; `intact` (K,) are their weights. A better guess every time."""
         size = self.shape[0] * self.shape[1]
-        count = np.bincount(self.cell, intact.astype(np.float64), size).reshape(self.shape)
+        count = np.bincount(self.cell, intact, size).reshape(self.shape)
         total = np.bincount(self.cell, intact * self.values, size).reshape(self.shape)
         everywhere = total.sum(axis=1, keepdims=True) / (count.sum(axis=1, keepdims=True) + _LEAST_COUNT)
         total -= count * everywhere
@@ -275,9 +274,9 @@ class _Profile:
         return _look_up(table, self.slant - 0.5, self.down[self.level] - 0.5)
 
 
-def _beside(chart: NDArray[np.float64]) -> NDArray[np.float64]:
+def _beside(chart: NDArray[np.number]) -> NDArray[np.float64]:
     half = _AROUND.size // 2
-    closed = np.pad(chart, ((0, 0), (half, half)), mode="wrap")
+    closed = np.pad(chart.astype(np.float64), ((0, 0), (half, half)), mode="wrap")
     return np.asarray(cv2.filter2D(closed, -1, _AROUND)[:, half:-half])
 
 
