@@ -24,6 +24,8 @@ _BLOCKS = 16
 # what is darker than so many standard deviations, seen through a filter of this size, is no whole rim
 _DARK = 2.0
 _SOFT_PX = (1.6, 1.2)
+# and what is so much brighter lies on it
+_BRIGHT = 5.0
 _ROUNDS = 4
 # cells of the rim's profile: so many to a pixel across the rim; along it so long, or this share of it
 _FINE = 4
@@ -207,12 +209,13 @@ def rim_breaks(image: NDArray[np.float32], strip: RimStrip) -> NDArray[np.float3
 
 
 def _intact(breaks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mark with 1 what is not dark, with 0 what is or lies beside it."""
+    """Mark with 1 what is whole, with 0 what is dark or far too bright, or lies beside that."""
     closed = cv2.copyMakeBorder(breaks, 0, 0, 8, 8, cv2.BORDER_WRAP)
     blurred = cv2.GaussianBlur(closed, (0, 0), _SOFT_PX[0], sigmaY=_SOFT_PX[1])
     soft = np.asarray(blurred[:, 8:-8], np.float32)
-    dark = soft < -_DARK * bright_side_sigma(soft)[:, None]
-    return np.asarray(1 - cv2.dilate(dark.astype(np.float32), np.ones((1, 3), np.uint8)), np.float32)
+    sigma = bright_side_sigma(soft)[:, None]
+    broken = (soft < -_DARK * sigma) | (soft > _BRIGHT * sigma)
+    return np.asarray(1 - cv2.dilate(broken.astype(np.float32), np.ones((1, 3), np.uint8)), np.float32)
 
 
 class _Profile:
