@@ -126,7 +126,8 @@ def test_widths_of_faint_lines_are_right_on_average_and_know_how_uncertain_they_
     share = coverage((70, 90), 20, 60, width, spacing=(1, 1))
     path = trace(share >= 0.5).path_px
     clear = photometric_width((100 - contrast * share).astype(np.float32), path, reach=13)
-    assert clear.sd == pytest.approx(0, abs=0.01)
+    # without noise only the unknown profile of the groove is left
+    assert clear.sd == pytest.approx(0.1 * clear.mean, abs=0.03)
     rng = np.random.default_rng(4)
     faint = [
         photometric_width(
@@ -136,7 +137,7 @@ def test_widths_of_faint_lines_are_right_on_average_and_know_how_uncertain_they_
     ]
     widths = np.array([seen.mean for seen in faint])
     assert np.median(widths) == pytest.approx(clear.mean, abs=0.4)
-    spread = 1.4826 * np.median(np.abs(widths - np.median(widths)))
+    spread = math.hypot(1.4826 * float(np.median(np.abs(widths - np.median(widths)))), clear.sd)
     assert 0.5 < spread / np.median([seen.sd for seen in faint]) < 2.0
 
 
