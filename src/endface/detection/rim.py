@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.annotation import Defect, Zones
+from endface.detection.joining import trim
 from endface.detection.spots import VISIBLE_SPOT
 from endface.detection.structure import Residual
 from endface.imaging.acontrario import score_threshold, significance
@@ -84,8 +85,10 @@ def detect_rim_chips(residual: Residual, zones: Zones, *, epsilon: float) -> lis
             score -= float(elsewhere)
         if depth_px.mean() <= _OUTSIDE_PX and score >= -np.log10(epsilon):
             mask, left, top = strip.roll(body, row=row, column=column, shape=zones.shape)
-            chips.append(_defect(mask.astype(np.uint8), left, top, score))
-    return [chip for chip in chips if chip.area_px > 0]
+            if mask.any():
+                chip = Defect(mask=mask, x_px=left, y_px=top, detector="rim", score=score, polarity=-1)
+                chips.append(trim(chip))
+    return chips
 
 
 def along_rim(defect: Defect, zones: Zones) -> NDArray[np.bool_]:
@@ -187,9 +190,3 @@ def _own_side(
                 body = body & ((np.arange(body.shape[1]) - lowest) * step < 0)
                 break
     return body
-
-
-def _defect(mask: NDArray[np.uint8], left: int, top: int, score: float) -> Defect:
-    x, y, width, height = cv2.boundingRect(mask) if mask.size else (0, 0, 0, 0)
-    body = mask[y : y + height, x : x + width].astype(bool)
-    return Defect(mask=body, x_px=left + x, y_px=top + y, detector="rim", score=score, polarity=-1)
