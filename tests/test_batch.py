@@ -17,12 +17,15 @@ from endface.batch.brief import Brief
 from endface.batch.finds import Finds
 from endface.batch.optics import where_alike
 from endface.batch.pitch import pitch_doubts
-from endface.config import load_settings
+from endface.batch.residuals import _reduced
+from endface.config import Settings, load_settings
 from endface.faces import chart_from, chart_of, likely_pairs, same_face
 from endface.imaging.facechart import Waves, waves_of
 from endface.imaging.fixed_pattern import PatternSum, coincidence_scores, find_fixed_marks
+from endface.inputs import InputImage
 from endface.report.optics import write_optics
-from endface.store import pack_pixels
+from endface.stages import AnalyseTask, analyse_file
+from endface.store import RunFolder, pack_pixels
 from endface.zones import segment_zones
 
 SHAPE = (240, 280)
@@ -220,6 +223,22 @@ def test_pairs_grow_with_images_not_with_their_square() -> None:
     assert pairs == sorted(set(pairs))
     assert (17, 300) in pairs
     assert len(pairs) <= 600 * 24
+
+
+def test_the_gap_shrinks_with_the_picture(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    radius = np.hypot(*(np.mgrid[-450:450, -600:600]))
+    drawn = np.select([radius < 150, radius < 175], [180.0, 60.0], 120.0)
+    seen = cv2.GaussianBlur(drawn, (0, 0), 1.0) + rng.normal(0, 1.5, drawn.shape)
+    write(tmp_path / "gap.png", seen.astype(np.uint8))
+    folder = RunFolder(tmp_path / "out")
+    image = InputImage(tmp_path / "gap.png", "gap.png", "gap")
+    assert analyse_file(AnalyseTask(image, folder, Settings(), "")).failure is None
+    _, zones, step = _reduced(folder, "gap")
+    assert step > 1
+    assert zones.adhesive is not None
+    assert zones.adhesive.cx_px == pytest.approx(600 / step, abs=1)
+    assert zones.adhesive.rx_px == pytest.approx(175 / step, abs=1)
 
 
 # ── a run ───────────────────────────────────────────────────────────────────────────────────────────────────

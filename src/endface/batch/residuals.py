@@ -130,7 +130,7 @@ def _reduced(folder: RunFolder, image_id: str) -> tuple[NDArray[np.float32], Zon
     if step > 1:
         whole = image[: height * step, : width * step]
         image = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
-    cladding, core = (
+    cladding, core, adhesive = (
         ellipse
         and Ellipse(
             (ellipse.cx_px + 0.5) / step - 0.5,
@@ -138,9 +138,12 @@ def _reduced(folder: RunFolder, image_id: str) -> tuple[NDArray[np.float32], Zon
             ellipse.rx_px / step,
             ellipse.ry_px / step,
         )
-        for ellipse in (zones.cladding, zones.core)
+        for ellipse in (zones.cladding, zones.core, zones.adhesive)
     )
-    return image, replace(zones, anatomy=anatomy, valid=anatomy != 0, cladding=cladding, core=core), step
+    reduced = replace(
+        zones, anatomy=anatomy, valid=anatomy != 0, cladding=cladding, core=core, adhesive=adhesive
+    )
+    return image, reduced, step
 
 
 def _able(zones: Zones, step: int) -> NDArray[np.bool_]:
