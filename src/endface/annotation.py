@@ -6,6 +6,8 @@ measured in `features` and judged in `grading`.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Literal
@@ -218,7 +220,19 @@ class Verdict:
     @property
     def fail_chance(self) -> float | None:
         """How likely a limit is exceeded; None where nothing was judged."""
-        return max((item.chance for item in self.outcomes), default=None)
+        return any_exceeded(self.outcomes) if self.outcomes else None
+
+
+def any_exceeded(outcomes: Iterable[RuleOutcome]) -> float:
+    """Return how likely one limit or more is exceeded, where each is or is not for reasons of its own.
+
+    Examples
+    --------
+    >>> rule = RuleOutcome("A", "defects", "over 5 um", 0, 0, Decision.MARGINAL, chance=0.5)
+    >>> any_exceeded([rule, rule]), any_exceeded([])
+    (0.75, 0.0)
+    """
+    return 1.0 - math.prod(1.0 - item.chance for item in outcomes)
 
 
 @dataclass(frozen=True, eq=False)

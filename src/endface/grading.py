@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from endface.annotation import Decision, RuleOutcome, Verdict
+from endface.annotation import Decision, RuleOutcome, Verdict, any_exceeded
 from endface.crossings import crossing_scratches, zone_chances
 from endface.errors import FormatError
 from endface.profiles import Profile, Rule, ZoneRules, choose_profile, load_profile, profile_names
@@ -175,7 +175,7 @@ def grade(
         doubts.append(f"out of focus (focus score {focus_score:.2f}, at least {min_focus_score:.2f} needed)")
     if not wholly_seen:
         doubts.append("part of the fibre lies beyond the picture")
-    return _conclude(judged, doubts, profile)
+    return _conclude(judged, doubts, profile, marginal_chance)
 
 
 def _unjudged(profile: Profile, reason: str) -> Verdict:
@@ -282,12 +282,12 @@ def _unknown_sizes(things: _Things, profile: Profile) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A zone's decision, its rules' outcomes and what an inspector reads about those that count."""
+    """A zone's decision, its rules' outcomes and what an inspector reads about each of them, or ''."""
 
     zone: str
     decision: Decision
     outcomes: tuple[RuleOutcome, ...]
-    words: tuple[tuple[Decision, str], ...]
+    words: tuple[str, ...]
 
 
 def _decision(chance: float, marginal_chance: float) -> Decision:
@@ -317,7 +317,7 @@ def _judge_zone(
         "defects": np.maximum(1.0 - things.scratch - own_list * things.dirt, 0.0),
     }
     outcomes: list[RuleOutcome] = []
-    words: list[tuple[Decision, str]] = []
+    words: list[str] = []
     for kind, bins in rules.lists():
         wide = kind == "scratches"
         size, sd = (things.width, things.width_sd) if wide else (things.diameter, things.diameter_sd)
@@ -328,8 +328,8 @@ def _judge_zone(
             outcomes.append(
                 RuleOutcome(zone, kind, rule.words(kind), tally.count, rule.limit, decision, tally.chance)
             )
-            if decision != Decision.PASS or (tally.count and rule.limit):
-                words.append((decision, _sentence(zone, kind, rule, tally, decision)))
+            told = (tally.count and rule.limit) or tally.chance > 1.0 - _PLAIN
+            words.append(_sentence(zone, kind, rule, tally) if told else "")
     for name, wanted, flags in (
         ("dark scratches", profile.dark_scratches_fail, things.dark & scratch),
         ("crossed scratches", profile.crossed_scratches_fail, crossed),
@@ -340,13 +340,13 @@ def _judge_zone(
             likely = float(np.max(chance, initial=0.0, where=flags))
             decision = _decision(likely, marginal_chance)
             outcomes.append(RuleOutcome(zone, "scratches", name, count, 0, decision, likely))
-            if count:
-                said = name if count > 1 else name[:-2]
-                words.append((decision, f"zone {zone}: {count} {said}, none allowed"))
-    return _Judged(zone, worst([item.decision for item in outcomes]), tuple(outcomes), tuple(words))
+            said = name if count > 1 else name[:-2]
+            words.append(f"zone {zone}: {count} {said}, none allowed" if count else "")
+    decision = _decision(any_exceeded(outcomes), marginal_chance)
+    return _Judged(zone, decision, tuple(outcomes), tuple(words))
 
 
-def _sentence(zone: str, kind: Kind, rule: Rule, tally: Tally, decision: Decision) -> str:
+def _sentence(zone: str, kind: Kind, rule: Rule, tally: Tally) -> str:
     """Return 'zone B: 6 defects of 2 to 5 um, 5 allowed', and how sure that is where it is not."""
     limit = rule.limit or 0
     noun = _NOUNS[kind][tally.count != 1]
@@ -354,33 +354,40 @@ def _sentence(zone: str, kind: Kind, rule: Rule, tally: Tally, decision: Decisio
     if limit == 0 and tally.largest_um > 0:
         text += f" (largest {tally.largest_um:.3g} um)"
     text += f", {limit or 'none'} allowed"
-    if decision != Decision.PASS and (tally.chance < _PLAIN or tally.count <= limit):
+    if tally.chance > 1.0 - _PLAIN and (tally.chance < _PLAIN or tally.count <= limit):
         more = ": sizes, classes and borders are not sure" if tally.count <= limit else ""
         text += f", exceeded with a chance of {100.0 * tally.chance:.0f} %{more}"
     return text
 
 
-def _conclude(judged: Sequence[_Judged], doubts: Sequence[str], profile: Profile) -> Verdict:
-    """Turn the zones' decisions and the doubts about the image into its verdict."""
-    decision = worst([part.decision for part in judged])
+def _conclude(
+    judged: Sequence[_Judged], doubts: Sequence[str], profile: Profile, marginal_chance: float
+) -> Verdict:
+    """Turn what is known of the zones and the doubts about the image into its verdict."""
+    outcomes = tuple(outcome for part in judged for outcome in part.outcomes)
+    decision = _decision(any_exceeded(outcomes), marginal_chance)
     if doubts and decision != Decision.FAIL:
         decision = Decision.INDETERMINATE
     zones = tuple(
         (p.zone, Decision.INDETERMINATE if doubts and p.decision != Decision.FAIL else p.decision)
         for p in judged
     )
-    words = [text for part in judged for about, text in part.words if about == decision]
+    words = [text for part in judged for text in part.words]
     if decision == Decision.PASS:
-        words.insert(0, f"within all limits of {profile.name}")
+        told = [f"within all limits of {profile.name}", *filter(None, words)]
     elif decision == Decision.INDETERMINATE:
-        words = list(doubts)
-    outcomes = tuple(outcome for part in judged for outcome in part.outcomes)
-    return Verdict(decision, "; ".join(words), profile.name, zones, outcomes)
+        told = list(doubts)
+    else:
+        told = [text for item, text in zip(outcomes, words, strict=True) if item.decision == decision]
+        told = told or _together(outcomes, words)
+    return Verdict(decision, "; ".join(told), profile.name, zones, outcomes)
 
 
-def worst(decisions: Sequence[Decision]) -> Decision:
-    """Return FAIL if any failed, else MARGINAL if any is, else PASS."""
-    for decision in (Decision.FAIL, Decision.MARGINAL):
-        if decision in decisions:
-            return decision
-    return Decision.PASS
+def _together(outcomes: Sequence[RuleOutcome], words: Sequence[str]) -> list[str]:
+    """Return the limits that lead to a verdict which none of them alone would lead to: the likeliest."""
+    least = 0.5 * max(item.chance for item in outcomes)
+    told = [text for item, text in zip(outcomes, words, strict=True) if item.chance >= least and text]
+    return [
+        *told,
+        f"one or more of all limits exceeded with a chance of {100.0 * any_exceeded(outcomes):.0f} %",
+    ]
