@@ -142,10 +142,18 @@ def defect_id(image_id: str, number: int) -> str:
 
 def instance_boxes(instances: NDArray[np.uint16]) -> dict[int, tuple[slice, slice]]:
     """Return the box (rows, cols) of every instance."""
-    from scipy.ndimage import find_objects
-
-    found = enumerate(find_objects(instances), start=1)
-    return {number: (box[0], box[1]) for number, box in found if box is not None}
+    rows, cols = np.nonzero(instances)
+    numbers = instances[rows, cols]
+    order = np.argsort(numbers, kind="stable")
+    numbers, rows, cols = numbers[order], rows[order], cols[order]
+    firsts = np.flatnonzero(np.diff(numbers, prepend=0))
+    edges = [
+        reach.reduceat(side, firsts).tolist() for side in (rows, cols) for reach in (np.minimum, np.maximum)
+    ]
+    return {
+        number: (slice(top, bottom + 1), slice(left, right + 1))
+        for number, top, bottom, left, right in zip(numbers[firsts].tolist(), *edges, strict=True)
+    }
 
 
 def patch(image: NDArray[Any], box: tuple[slice, slice] | None) -> NDArray[Any]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d
 
 from endface.annotation import Zones
 from endface.imaging.background import PolarGrid, concentric_background, polar_grid, smooth_background
@@ -220,7 +219,8 @@ def _ring_noise(
     chart = cv2.remap(values, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     known = cv2.remap(zones, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     middle, count = live_medians(np.abs(chart), np.asarray(known, np.uint8))
-    rows = maximum_filter1d(np.where(count > 0.05 * chart.shape[1], middle / 0.6745, least), 3)
+    rows = np.where(count > 0.05 * chart.shape[1], middle / 0.6745, least)
+    rows = np.asarray(cv2.dilate(rows[:, None], np.ones((3, 1), np.uint8))[:, 0], np.float32)
     floor = max(float(quantiles(rows[4 : int(grid.rim_row)], (0.5,))[0]), least)
     return np.maximum(rows, least).astype(np.float32), floor
 

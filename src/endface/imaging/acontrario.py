@@ -6,8 +6,7 @@ A test is kept when, among `n_tests` tests on pure noise, fewer than `epsilon` w
 from __future__ import annotations
 
 import math
-
-from scipy.special import log_ndtr, ndtri_exp
+from statistics import NormalDist
 
 
 def score_threshold(*, n_tests: float, epsilon: float) -> float:
@@ -22,7 +21,7 @@ def score_threshold(*, n_tests: float, epsilon: float) -> float:
     >>> round(score_threshold(n_tests=1e6, epsilon=0.1), 2)
     5.2
     """
-    return float(-ndtri_exp(math.log(epsilon) - math.log(n_tests)))
+    return -NormalDist().inv_cdf(min(epsilon / n_tests, 0.5))
 
 
 def significance(score: float, *, n_tests: float) -> float:
@@ -33,4 +32,13 @@ def significance(score: float, *, n_tests: float) -> float:
     >>> round(significance(score_threshold(n_tests=1e6, epsilon=0.1), n_tests=1e6), 3)
     1.0
     """
-    return float(-(math.log(n_tests) + log_ndtr(-score)) / math.log(10))
+    return -(math.log(n_tests) + _log_tail(score)) / math.log(10)
+
+
+def _log_tail(score: float) -> float:
+    """Return the logarithm of the share of a normal law above a score."""
+    if score < 30.0:
+        return math.log(0.5 * math.erfc(score / math.sqrt(2.0)))
+    # the asymptotic series: the share itself would be nothing but rounding
+    square = score * score
+    return -0.5 * square - math.log(score * math.sqrt(2.0 * math.pi)) - 1.0 / square + 2.5 / square**2

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.fiber_core import find_core
@@ -34,6 +33,7 @@ from endface.imaging.fiber_search import (
 )
 from endface.imaging.rim import quick_median, ray_median, unroll
 from endface.imaging.rings import Ring, fit_ring, polish_ring
+from endface.imaging.sliding import running_median
 
 # longest side of the copies on which circles are proposed and rings are judged
 _MEASURED_PX = 512
@@ -219,7 +219,7 @@ def _find_rim_outside(copy: Copy, inner: Ring, max_radius_px: float, rings: list
     polar = polar[:, np.isfinite(polar).mean(axis=0) > 0.97]
     if polar.shape[1] < 24:
         return None
-    profile = median_filter(ray_median(polar), size=3)
+    profile = np.asarray(running_median(ray_median(polar), 3), np.float64)
     sums = np.concatenate([[0.0], np.cumsum(profile)])
     width = 6
     place = np.arange(width, profile.size - width)

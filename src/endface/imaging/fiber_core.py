@@ -9,11 +9,11 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.rim import ray_median, unroll
 from endface.imaging.rings import Ring, fit_ring
+from endface.imaging.sliding import running_median
 
 _MIN_AGREEMENT = 0.8
 _MAX_CORE_RATIO = 0.9
@@ -112,7 +112,7 @@ def _lasting_profile(
     width = 2 * max(1, round(_THIN_RING / pitch / 2)) + 1
     # mirrored at the centre, so that small cores have an inside as well
     mirrored = np.concatenate([profile[::-1], profile])
-    return np.asarray(median_filter(mirrored, size=width, mode="nearest")[profile.size :])
+    return np.asarray(running_median(mirrored, width)[profile.size :], np.float64)
 
 
 def _profile_steps(image: NDArray[np.float32], cladding: Ellipse) -> list[tuple[float, int, float]]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from endface.imaging.compiled import compiled
 from endface.imaging.noise import enlarge_blocks
 
 # Outline of a spot: this share of its own peak. For a disc of any size blurred by the optics the half-height
@@ -118,7 +118,7 @@ class Spots:
         return RegionEvidence(self.owner, scores, np.sign(self.peak[kept]).astype(np.int8), contrast, boxes)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, spots, stack):  # type: ignore[no-untyped-def]
     owner, skirt, distance, seen = maps
     parent, score, peak = spots
@@ -189,7 +189,7 @@ def _grow(values, scores, factor, fine, seeds, strength, reach, n, tried, maps, 
     return n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _summit(values, sign, y, x, height, width):  # type: ignore[no-untyped-def]
     best = sign * values[y, x]
     while True:
@@ -204,7 +204,7 @@ def _summit(values, sign, y, x, height, width):  # type: ignore[no-untyped-def]
         y, x = by, bx
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _flood(  # type: ignore[no-untyped-def]
     values, scores, factor, sign, top, y, x, mark, seen, owner, peak, stack
 ):
@@ -229,7 +229,7 @@ def _flood(  # type: ignore[no-untyped-def]
     return size
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _mark_skirt(stack, size, n, reach, owner, skirt, distance, peak):  # type: ignore[no-untyped-def]
     height, width = owner.shape
     first, last = 0, size

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from endface.imaging.compiled import compiled
 
 LENGTHS_PX = (8, 16, 32)
 """Lengths of the branches along the longer of the two axes."""
@@ -102,7 +103,7 @@ def pair_sums(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def score_lines(
     pairs: NDArray[np.float32],
     pair_steps: NDArray[np.uint64],
@@ -185,7 +186,7 @@ def score_lines(
             bright[p], bright_at[p] = new, name if new < old else was
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def sum_at(
     image: NDArray[np.float32],
     places: NDArray[np.uint64],

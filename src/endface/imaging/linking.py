@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 _STUBBY = 1.5  # length over width from which a piece has a direction
 _SHORTEST_PX = 8
@@ -112,7 +109,7 @@ def link_pieces(
     ends = np.concatenate([pieces[k].ends for k in able])
     outward = np.concatenate([pieces[k].outward for k in able])
     # number of two ends near each other, two ends per piece
-    here, there = cKDTree(ends).query_pairs(max_gap_px, output_type="ndarray").T
+    here, there = _near_pairs(ends, max_gap_px)
     first, second = able[here // 2], able[there // 2]
     gap = ends[there] - ends[here]
     distance = np.hypot(gap[:, 0], gap[:, 1])
@@ -125,7 +122,22 @@ def link_pieces(
     cosine = np.cos(np.minimum(np.deg2rad(max_angle_deg), max_aside_px / np.maximum(distance, 1.0)))
     facing = ((outward[here] * along).sum(axis=1) > cosine) & (-(outward[there] * along).sum(axis=1) > cosine)
     linked = (first != second) & (distance <= reach) & alike & facing
-    graph = coo_matrix((np.ones(linked.sum()), (first[linked], second[linked])), shape=(n, n))
-    labels = connected_components(graph, directed=False)[1]
-    order = {label: number for number, label in enumerate(dict.fromkeys(labels.tolist()))}
-    return np.array([order[label] for label in labels.tolist()], np.int64)
+    group = list(range(n))
+    for one, other in zip(first[linked].tolist(), second[linked].tolist(), strict=True):
+        old, new = group[other], group[one]
+        group = [new if number == old else number for number in group] if old != new else group
+    order = {label: number for number, label in enumerate(dict.fromkeys(group))}
+    return np.array([order[label] for label in group], np.int64)
+
+
+def _near_pairs(points: NDArray[np.float64], reach: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the numbers of all pairs of points (N, 2) no farther apart than `reach`."""
+    order = np.argsort(points[:, 0], kind="stable")
+    along = points[order, 0]
+    # of each point those that follow it along x within reach
+    counts = np.searchsorted(along, along + reach, "right") - np.arange(1, len(order) + 1)
+    here = np.repeat(np.arange(len(order)), counts)
+    there = here + 1 + np.arange(here.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    here, there = order[here], order[there]
+    close = ((points[here] - points[there]) ** 2).sum(axis=1) <= reach * reach
+    return here[close], there[close]

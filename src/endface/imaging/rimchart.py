@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter1d
 
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.rim import ray_radius_px
+from endface.imaging.sliding import running_mean, running_median
 
 # what is shorter than this share of the circumference, and than so many pixels, breaks the rim
 _WINDOW_SHARE = 1 / 18
@@ -157,8 +157,8 @@ def rim_strip(
     """
     n = int(2 * np.pi * max(ellipse.rx_px, ellipse.ry_px))
     angle = np.asarray(np.arange(n) * (2 * np.pi / n), np.float64)
-    slow = median_filter(np.nan_to_num(deviation_px), max(3, deviation_px.size // 24) | 1, mode="wrap")
-    slow = uniform_filter1d(slow, max(3, deviation_px.size // 60) | 1, mode="wrap")
+    slow = running_median(np.nan_to_num(deviation_px), max(3, deviation_px.size // 24) | 1, wrap=True)
+    slow = running_mean(slow, max(3, deviation_px.size // 60) | 1, wrap=True)
     turn = np.arange(slow.size + 1) * (2 * np.pi / slow.size)
     shift = np.interp(angle, turn, np.append(slow, slow[0]))
     offset = np.arange(-round(inwards_px), round(outwards_px) + 1, dtype=np.float64)
@@ -353,7 +353,9 @@ def bright_side_sigma(
     for share, deviations in ((0.5, 0.6745), (0.8, 1.2816)):
         place = np.minimum((share * count).astype(int), rows.shape[1] - 1)
         level = np.maximum(level, ordered[np.arange(len(rows)), place] / np.float32(deviations))
-    return np.asarray(maximum_filter1d(np.where(count > 0, level, 0), 3), np.float32)
+    return np.asarray(
+        cv2.dilate(np.where(count > 0, level, 0)[:, None], np.ones((3, 1), np.uint8))[:, 0], np.float32
+    )
 
 
 def loudness(rows: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:

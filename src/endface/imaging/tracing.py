@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter1d
 
+from endface.imaging.compiled import compiled
 from endface.imaging.noise import quantiles, robust_sigma
+from endface.imaging.sliding import running_mean
 
 _CLIP = (-2.0, 2.5)  # no single point may carry a line
 _STEPS = 256  # orientations are told in steps of pi / 256
@@ -91,7 +91,7 @@ def trace_lines(
             lines.append(line)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _next_line(
     score: NDArray[np.float32],
     angle: NDArray[np.uint8],
@@ -130,7 +130,7 @@ def _next_line(
     return -1, 0, 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _walk(
     score: NDArray[np.float32],
     angle: NDArray[np.uint8],
@@ -188,7 +188,7 @@ def _walk(
     return good
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _is_taken(taken: int, angle: int) -> bool:
     """Whether the line of orientation `taken` (-1 for none) takes a pixel of orientation `angle`."""
     # lines that cross at more than 30 degrees do not take from each other
@@ -335,7 +335,7 @@ def _some_of(kinds: NDArray[np.uint8], kind: int) -> tuple[NDArray[np.intp], NDA
 def _smooth_path(points: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(points) < 7:
         return points
-    return np.asarray(uniform_filter1d(points, 7, axis=0, mode="nearest"), np.float32)
+    return np.asarray(running_mean(points, 7), np.float32)
 
 
 def _recentre(
@@ -348,8 +348,8 @@ def _recentre(
     offsets = np.arange(-reach_px, reach_px + 1, dtype=np.float32)
     values = _across(image, points, offsets, normal=normal) * np.float32(polarity)
     # one point is noise: the crest is looked for over a stretch, and moves smoothly
-    crest = offsets[np.argmax(uniform_filter1d(values, 15, axis=0, mode="nearest"), axis=1)]
-    shift = uniform_filter1d(crest, 9, mode="nearest")[:, None]
+    crest = offsets[np.argmax(running_mean(values, 15), axis=1)]
+    shift = running_mean(crest, 9)[:, None]
     return np.asarray(points + normal * shift, np.float32)
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from endface.imaging.compiled import compiled
 
 FloatMap = NDArray[np.float32]
 #: (row of the top-left pixel, its column, height, width)
@@ -91,7 +92,7 @@ def ellipse_distance(
     return np.asarray(np.where(inner, -semi_minor_um, distance), np.float32)
 
 
-@njit(cache=True)
+@compiled
 def _polyline(  # type: ignore[no-untyped-def]
     points, arc, x_first, y_first, pitch_x, pitch_y, height, width, reach
 ):
