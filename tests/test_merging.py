@@ -130,6 +130,19 @@ def test_strewn_specks_hardly_ever_make_a_field(seed):
     assert len(unite_fields(strewn, zones())) >= 38
 
 
+def test_a_field_is_no_surer_than_that_its_specks_belong_together():
+    def field(gap, scores):
+        specks = [disc(100 + gap * k, 100, 2, score=score) for k, score in enumerate(scores)]
+        (found,) = unite_fields([*specks, *(disc(40 + 60 * k, 300, 2) for k in range(5))], zones())[-1:]
+        return found
+
+    near, apart = field(7, [60.0] * 4), field(12, [60.0] * 4)
+    assert 60 > near.score > apart.score >= 2.0
+    # of four none may be missing, of six two
+    assert field(7, [60.0, 60.0, 60.0, 1.5]).score == 1.5
+    assert field(7, [60.0, 60.0, 1.4, 60.0, 1.5, 60.0]).score > near.score
+
+
 def test_pieces_of_scratches_make_no_field():
     pieces = [stroke((100, 100 + 8 * k), (140, 100 + 8 * k)) for k in range(6)]
     assert unite_fields(pieces, zones()) == pieces

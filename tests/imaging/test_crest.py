@@ -37,6 +37,9 @@ def test_it_does_not_depend_on_contrast_or_its_sign() -> None:
 def test_noise_does_not_bend_a_straight_line() -> None:
     seen = [waviness_of(0.0, noise=12.0, seed=seed) for seed in range(20)]
     assert np.median(seen) < 0.003
+    # a crest of half the noise may lie anywhere in reach
+    lost = [waviness_of(0.0, noise=100.0, seed=seed) for seed in range(40)]
+    assert np.quantile(lost, [0.5, 0.75]).tolist() == pytest.approx([0.0, 0.0], abs=0.006)
     bent = [waviness_of(2.5, noise=12.0, seed=seed) for seed in range(20)]
     assert np.median(bent) == pytest.approx(waviness_of(2.5), rel=0.3)
 

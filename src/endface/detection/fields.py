@@ -28,7 +28,7 @@ def unite_fields(findings: list[Defect], zones: Zones) -> list[Defect]:
     N (e L)^(k - 1) groups of k that hang together by such gaps. Groups of which fewer than 0.01 are expected
     are fields; of nested ones the largest. What lies mostly within the hull of a field is part of it, and so
     is what lies between its specks. Chips follow the rim, and pieces of scratches their line: neither makes
-    a field.
+    a field. It is no surer than that its specks belong together, nor than the least of those it needs.
 
     References
     ----------
@@ -40,14 +40,16 @@ def unite_fields(findings: list[Defect], zones: Zones) -> list[Defect]:
     groups = _groups(members, zones.shape) if len(members) >= _FEWEST else []
     taken: set[int] = set()
     fields = []
-    for group, gap in groups:
+    for group, gap, score in groups:
         parts = [members[k] for k in group]
         inside = _hull(parts, zones.shape)
         own = {id(part) for part in parts}
         parts += [d for d in free if id(d) not in own and inside[d.box][d.mask].mean() > _WITHIN]
         parts = [part for part in parts if id(part) not in taken]
         taken |= {id(part) for part in parts}
-        fields.append((unite(parts), gap))
+        field = unite(parts)
+        fourth = sorted(part.score for part in parts)[-_FEWEST:][0]
+        fields.append((replace(field, score=min(fourth, score)), gap))
     rest = [d for d in findings if id(d) not in taken]
     if not fields:
         return rest
@@ -82,8 +84,11 @@ def _is_slender(defect: Defect) -> bool:
     return bool(long >= 8 and long >= 3 * short)
 
 
-def _groups(members: list[Defect], shape: tuple[int, int]) -> list[tuple[list[int], float]]:
-    """Return the groups of members too close to lie together by chance, and the widest gap in each (px)."""
+def _groups(members: list[Defect], shape: tuple[int, int]) -> list[tuple[list[int], float, float]]:
+    """Return the groups of members too close to lie together by chance.
+
+    Of each also the widest gap (px), and the score: minus log10 of how many such groups chance would make.
+    """
     n = len(members)
     radius = np.sqrt([d.area_px / math.pi for d in members])
     root = list(range(n))
@@ -102,11 +107,11 @@ def _groups(members: list[Defect], shape: tuple[int, int]) -> list[tuple[list[in
         own = np.sort(radius[joined])[1:]
         around = math.e * n * math.pi * gap * (gap + 2.0 * (own + own.mean())) / (shape[0] * shape[1])
         nodes.append((math.log(n) + float(np.log(np.clip(around, 1e-12, 1.0)).sum()), joined, gap))
-    chosen: list[tuple[list[int], float]] = []
+    chosen: list[tuple[list[int], float, float]] = []
     used: set[int] = set()
     for surprise, joined, gap in sorted(nodes, key=lambda node: -len(node[1])):
         if surprise < math.log(_EPSILON) and not used & set(joined):
-            chosen.append((sorted(joined), gap))
+            chosen.append((sorted(joined), gap, -surprise / math.log(10.0)))
             used |= set(joined)
     return chosen
 

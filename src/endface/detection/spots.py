@@ -14,7 +14,9 @@ _SCALES_PX = (0.8, 1.6, 3.2)
 # Sums over many pixels are significant at contrasts no inspector could see; shading and soft patches below
 # this contrast, in standard deviations of the noise of one pixel, are not counted as defects.
 VISIBLE_SPOT = 1.8
-_GLINT = 10.0
+# Light catches on a rim: bright spots so near it, in cladding radii, are by so many decades likelier than
+# noise makes them.
+_GLINT, _GLINTS_WITHIN = 9.0, (0.1, 0.2)
 # The best of all positions is looked for, not one of a grid of independent places: so many times more tests.
 _POSITIONS = 3.0
 
@@ -44,9 +46,9 @@ def detect_spots(
         contrast = float(evidence.contrast[number]) / float(sigma[(top + bottom) // 2, (left + right) // 2])
         score = significance(float(evidence.scores[number]), n_tests=n_tests[0])
         polarity = int(evidence.polarity[number])
-        # light catches on a rim: weak bright spots there are glints
-        glint = polarity > 0 and score < _GLINT and _near_rim(zones, box)
-        if contrast < VISIBLE_SPOT or glint or score < -np.log10(epsilon):
+        if polarity > 0:
+            score -= _GLINT * _near_rim(zones, box)
+        if contrast < VISIBLE_SPOT or score < -np.log10(epsilon):
             continue
         found.append(
             Defect(mask=inside, x_px=left, y_px=top, detector="region", score=score, polarity=polarity)
@@ -54,8 +56,10 @@ def detect_spots(
     return found
 
 
-def _near_rim(zones: Zones, box: tuple[slice, slice]) -> bool:
+def _near_rim(zones: Zones, box: tuple[slice, slice]) -> float:
+    """Return how far, 0 to 1, a spot is one of those that lie near the rim."""
     if zones.cladding is None:
-        return False
+        return 0.0
     y, x = (0.5 * (side.start + side.stop - 1) for side in box)
-    return bool(abs(float(zones.cladding.normalized_radius(x, y)) - 1) < 0.15)
+    away = abs(float(zones.cladding.normalized_radius(x, y)) - 1)
+    return float(np.interp(away, _GLINTS_WITHIN, (1.0, 0.0)))

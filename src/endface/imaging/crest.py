@@ -82,8 +82,9 @@ def crest_waviness(
 
     A mask follows noise and the detector's threshold, the crest follows the line. Of each profile, averaged
     with its neighbours, what stands above half its peak has a centre of gravity: the crest. How far noise
-    alone would throw that follows from the profiles' noise, and is taken off (in squares): 0 where the line
-    is no more bent than noise would make it look, as for lines too faint to tell.
+    alone would throw that follows from the profiles' noise, and at most it may lie anywhere in reach. That
+    and its standard error are taken off (in squares): 0 where the line is no more bent than noise would
+    make it look, as for lines too faint to tell.
 
     Parameters
     ----------
@@ -120,13 +121,13 @@ def crest_waviness(
     aside = above @ offset / mass
     # neighbouring samples are 1 / STEP to a pixel, and their noise is that of the pixel
     spread = ((above > 0.0) * (offset - aside[:, None]) ** 2).sum(axis=1) / STEP
-    thrown = np.minimum(noise**2 * spread / mass**2, 0.25 * width**2)
+    thrown = np.minimum(noise**2 * spread / mass**2, float(np.mean(offset**2)))
     # where the line fades out its crest says little
     weights = np.clip(peaks / max(float(np.median(peaks)), 1e-12), 1e-3, 1.0) ** 2
     moved, _ = steps_across(path_px, reach=reach, spacing=spacing)
     crest = (path_px + moved * (aside / step)[:, None]) * np.array(spacing)
     distance, extent = (float(part[0]) for part in from_parabola(crest, np.array([n]), weights=weights))
-    by_noise = float(weights @ thrown / weights.sum())
+    by_noise = float(weights @ thrown / weights.sum()) * (1.0 + math.sqrt(2.0 * AVERAGED_PX / n))
     return math.sqrt(max(distance**2 - by_noise, 0.0)) / extent
 
 
