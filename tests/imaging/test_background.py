@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from endface.imaging.background import concentric_background, polar_grid, smooth_background
+from endface.imaging.background import concentric_background, polar_grid
 from endface.imaging.ellipse import Ellipse
+from endface.imaging.illumination import smooth_background
 
 SHAPE = (160, 200)
 Y, X = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(np.float32)

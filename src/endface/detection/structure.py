@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.annotation import Zones
-from endface.imaging.background import PolarGrid, concentric_background, polar_grid, smooth_background
+from endface.imaging.background import PolarGrid, concentric_background, polar_grid
+from endface.imaging.illumination import smooth_background
 from endface.imaging.noise import (
     live_medians,
     middle_lattice,

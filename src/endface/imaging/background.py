@@ -1,7 +1,7 @@
-"""What a clean surface would look like: smooth illumination, and the fibre's own concentric structure.
+"""What a clean fibre would look like: its concentric structure, unrolled into a chart.
 
-Both are weighted local averages whose weights drop to zero where the image departs from the model, so
-that defects do not leak into it. Knows nothing of defects or thresholds.
+Weighted local averages whose weights drop to zero where the image departs from the model, so that defects
+do not leak into it. Knows nothing of defects or thresholds.
 """
 
 from __future__ import annotations
@@ -13,102 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.imaging.ellipse import Ellipse
-from endface.imaging.noise import robust_sigma
+from endface.imaging.illumination import tukey_weights
 
-# Tukey's biweight rejects residuals beyond this many standard deviations (95 % efficiency on normal data)
-_TUKEY_C = 4.685
 # crescents show in medians of so many arcs of a ring, and are thinner than this share of the chart
 _N_ARCS, _N_NEAR = 16, 7
 _THIN = 0.1
-
-
-def _tukey_weights(residual: NDArray[np.float32], sigma: NDArray[np.float32] | float) -> NDArray[np.float32]:
-    weights = residual * (np.float32(1 / _TUKEY_C) / np.maximum(sigma, np.float32(1e-6)))
-    weights *= weights
-    np.subtract(np.float32(1), weights, out=weights)
-    np.maximum(weights, np.float32(0), out=weights)
-    weights *= weights
-    return np.asarray(weights, np.float32)
-
-
-def smooth_background(
-    image: NDArray[np.float32], mask: NDArray[np.bool_], *, scale_px: float, iterations: int = 3
-) -> NDArray[np.float32]:
-    """Estimate the slowly varying illumination inside `mask`, ignoring what stands out from it.
-
-    Parameters
-    ----------
-    image : (H, W) float32 ndarray
-        Gray values.
-    mask : (H, W) bool ndarray
-        Pixels that show the surface whose background is wanted.
-    scale_px : float
-        Standard deviation of the averaging window. Structure smaller than this is not background.
-    iterations : int
-        Re-weighting rounds.
-
-    Returns
-    -------
-    (H, W) float32 ndarray
-        Background; outside `mask` it is an extrapolation.
-
-    Examples
-    --------
-    >>> image = np.full((64, 64), 100, np.float32)
-    >>> image[30:33, 30:33] = 0
-    >>> background = smooth_background(image, np.ones((64, 64), bool), scale_px=8)
-    >>> bool(np.abs(background - 100).max() < 0.5)
-    True
-    """
-    # the background is smooth: averages of small blocks lose nothing and cost little, and a block shows a
-    # defect in it better than a pixel does
-    step = max(1, int(scale_px / 4))
-    height, width = image.shape
-    live = mask.astype(np.float32)
-    base = _block_means(live, step)
-    level = np.asarray(_block_means(image * live, step) / np.maximum(base, 1e-6), np.float32)
-    sigma = scale_px / step
-    known = base > 0.1
-    weights = base
-    coarse = np.zeros_like(level)
-    for _ in range(iterations):
-        top, bottom = _gaussian(weights * level, sigma), _gaussian(weights, sigma)
-        floor = 1e-4 * float(bottom.max()) + 1e-12
-        # where nothing is known nearby the overall mean stands in
-        mean = float(top.sum()) / max(float(bottom.sum()), 1e-12)
-        coarse = (top + np.float32(floor * mean)) / (bottom + np.float32(floor))
-        # averaging the rest once more takes out the bias where the background bends, most of all at borders
-        coarse += _gaussian(weights * (level - coarse), sigma) / (bottom + np.float32(floor))
-        rest = level - coarse
-        weights = np.asarray(base * _tukey_weights(rest, robust_sigma(rest[known])), np.float32)
-    return _enlarge(coarse, step)[:height, :width]
-
-
-def _block_means(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
-    rows, cols = -(-values.shape[0] // step), -(-values.shape[1] // step)
-    below, right = rows * step - values.shape[0], cols * step - values.shape[1]
-    if below or right:
-        values = np.asarray(
-            cv2.copyMakeBorder(values, 0, below, 0, right, cv2.BORDER_CONSTANT, value=0), np.float32
-        )
-    return np.asarray(cv2.resize(values, (cols, rows), interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _enlarge(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
-    """Interpolate block means to pixels, going on straight beyond the outermost block centres."""
-    rows, cols = values.shape
-    # a single row or column of blocks has no slope to go on with
-    if min(rows, cols) > 1:
-        padded = np.pad(values, 1, mode="reflect", reflect_type="odd")
-    else:
-        padded = np.pad(values, 1, mode="edge")
-    size = ((cols + 2) * step, (rows + 2) * step)
-    large = cv2.resize(padded, size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(large[step : step * (rows + 1), step : step * (cols + 1)])
-
-
-def _gaussian(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT), np.float32)
 
 
 @dataclass(frozen=True)
@@ -277,7 +186,7 @@ def concentric_background(
     model = start = row_median + _crescents(chart - row_median)
     for _ in range(iterations):
         rest = chart - model
-        weights = _tukey_weights(rest, _row_sigma(rest)[:, None])
+        weights = tukey_weights(rest, _row_sigma(rest)[:, None])
         # where it began is a weak prior: it holds where a whole window was rejected
         numerator = _running_mean(weights * chart, half) + 0.02 * start
         model = numerator / (_running_mean(weights, half) + 0.02)
@@ -307,7 +216,7 @@ def _rim_wander(
     correction = np.zeros_like(model)
     for _ in range(2):
         left = rest - correction
-        weights = _tukey_weights(left, np.maximum(_row_sigma(left), 1.5 * base)[:, None])
+        weights = tukey_weights(left, np.maximum(_row_sigma(left), 1.5 * base)[:, None])
         weights *= gradient
         top = _radial_mean(_running_mean(weights * left, half))
         bottom = _radial_mean(_running_mean(weights * gradient, half))
@@ -331,7 +240,7 @@ def _short_rings(rest: NDArray[np.float32], half: int) -> NDArray[np.float32]:
     rest = rest[rows]
     bend = np.zeros_like(rest)
     for _ in range(3):
-        weights = _tukey_weights(rest - bend, _row_sigma(rest - bend)[:, None])
+        weights = tukey_weights(rest - bend, _row_sigma(rest - bend)[:, None])
         bend = _running_mean(weights * rest, half) / (_running_mean(weights, half) + 0.1)
     correction[rows] = misfit[rows, None] * bend
     return correction
