@@ -139,7 +139,8 @@ def robust_polynomial(
     table[powers] = factors
     down, along = (_powers(side, degree) for side in values.shape)
     surface = down.T @ table @ along
-    return np.asarray(np.clip(surface, fit.min(), fit.max()), np.float32)
+    # beyond what is known a polynomial runs away
+    return np.where(share > 0, surface, np.clip(surface, fit.min(), fit.max())).astype(np.float32)
 
 
 def _powers(count: int, degree: int) -> NDArray[np.float64]:
