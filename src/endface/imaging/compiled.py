@@ -7,16 +7,26 @@ from typing import Any
 
 from numba import njit
 from numba.core.caching import FunctionCache
-from numba.core.runtime.nrt import rtsys
+
+# no memory is taken in a loop, and none is called from C
+_OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("nogil", True),
+    ("error_model", "numpy"),
+    ("no_cfunc_wrapper", True),
+    ("_nrt", False),
+)
 
 
 class _Cache(FunctionCache):
     """The cache of numba, which would set up all its types first, and SciPy with them: half a second."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        rtsys.initialize(target_context)
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        # what was compiled with other options would need what is not set up
+        return super()._index_key(sig, codegen), _OPTIONS  # type: ignore[no-untyped-call]
 
 
 def compiled(loop: Callable[..., Any]) -> Any:
@@ -25,6 +35,6 @@ def compiled(loop: Callable[..., Any]) -> Any:
     Dividing by 0 gives infinity or NaN, as in NumPy; other threads run meanwhile. Loops use numbers and
     arrays they are given only: what is loaded knows none of numba's own libraries.
     """
-    dispatcher: Any = njit(nogil=True, error_model="numpy")(loop)
+    dispatcher: Any = njit(**dict(_OPTIONS))(loop)
     dispatcher._cache = _Cache(loop)  # type: ignore[no-untyped-call]
     return dispatcher

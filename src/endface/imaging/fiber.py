@@ -31,6 +31,7 @@ from endface.imaging.fiber_search import (
     same_place,
     small_copy,
 )
+from endface.imaging.noise import quantiles
 from endface.imaging.rim import quick_median, ray_median, unroll
 from endface.imaging.rings import Ring, fit_ring, polish_ring
 from endface.imaging.sliding import running_median
@@ -104,7 +105,7 @@ def find_fiber(
         return FiberRings(None, reason="blank picture: all pixels have the same level")
     low, high = radius_range_px or (_MIN_RADIUS_PX, 1e9)
     # a step of a few percent of the contrast of the picture is a contour of its shading
-    darkest, brightest = (float(level) for level in np.quantile(known, [0.01, 0.99]))
+    darkest, brightest = (float(level) for level in quantiles(known, (0.01, 0.99)))
     least = _MIN_CONTRAST * (brightest - darkest)
     copy = small_copy(image, _MEASURED_PX)
     rings: list[Ring] = []
@@ -146,16 +147,18 @@ def _measure_fully(
     edges = edges_beside(image, outer)
     cladding = glass_within(image, outer, edges, concentric) or outer
     rim = cladding.ellipse
-    others: list[Ring | None] = [] if cladding is outer else [outer]
-    others += [_polished(image, ring.ellipse, ring.polarity, rim) for ring in concentric]
-    others += [
-        _polished(image, outer.ellipse.scaled(edge.ratio), edge.polarity, outer.ellipse)
+    starts = [(ring.ellipse, ring.polarity, rim) for ring in concentric]
+    starts += [
+        (outer.ellipse.scaled(edge.ratio), edge.polarity, outer.ellipse)
         for edge in edges
         if edge.height > _MIN_RING_STEP * outer.strength
         and edge.ratio * outer.ellipse.radius_px > rim.radius_px
     ]
-    rings = [cladding]
-    for ring in others:
+    rings = [cladding] if same_place(outer.ellipse, rim, 0.012) else [cladding, outer]
+    for start, polarity, like in starts:
+        if any(same_place(start, other.ellipse, 0.004) and polarity == other.polarity for other in rings):
+            continue  # it would be measured once more
+        ring = _polished(image, start, polarity, like)
         if ring is not None and not any(same_place(ring.ellipse, other.ellipse, 0.012) for other in rings):
             rings.append(ring)
     if not any(ring.ellipse.radius_px > rim.radius_px for ring in rings[1:]):

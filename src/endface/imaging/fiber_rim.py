@@ -93,6 +93,7 @@ def find_hole(image: NDArray[np.float32], glass: Ring) -> Ring | None:
         rim.scaled(1 + 0.5 * _MAX_GAP),
         polarity=-glass.polarity,
         band_px=0.5 * _MAX_GAP * rim.radius_px,
+        min_strength=0.5 * _MIN_HOLE_STEP * glass.strength,  # the filter is wide there
         aspect=rim.ry_px / rim.rx_px,
     )
     if found is None or found.strength < _MIN_HOLE_STEP * glass.strength:

@@ -82,6 +82,7 @@ def fit_ring(
     band_px: float | None = None,
     aspect: float | None = None,
     min_support: float = 0.3,
+    min_strength: float = 0.0,
     arc_rad: float = 0.0,
     n_angles: int = 360,
 ) -> Ring | None:
@@ -99,6 +100,8 @@ def fit_ring(
         Known ry / rx.
     min_support : float
         Share of the rays that RANSAC must explain.
+    min_strength : float
+        Height that the strongest edge of half of the rays must have; where it has not nothing is fitted.
     arc_rad : float
         Smoothing along the rim, for faint edges.
     n_angles : int
@@ -113,20 +116,19 @@ def fit_ring(
     band = band_px if band_px is not None else max(0.13 * radius, 4.0)
     wide = _edges_round(image, start, polarity, band, arc_rad, n_angles=min(n_angles, 128), wide=True)
     n_visible = int(wide.visible.sum())
+    typical = _median_or_0(wide.strength[:, 0])
+    if n_visible < 0.2 * len(wide.visible) or typical < min_strength:
+        return None
     tolerance = max(1.2, 0.015 * radius)  # of a supporter; the trials are judged by a tighter one
     points, strength = wide.points(start), wide.strength[np.isfinite(wide.offset_px)]
     fitted = fit_ellipse_ransac(
         points,
         tolerance_px=max(1.0, 0.009 * radius),
         rng=np.random.default_rng(_SEED),
-        weights=np.minimum(strength / max(_median_or_0(wide.strength[:, 0]), 1e-12), 1.0),
+        weights=np.minimum(strength / max(typical, 1e-12), 1.0),
         aspect=aspect,
     )
-    if (
-        fitted is None
-        or n_visible < 0.2 * len(wide.visible)
-        or not 0.5 * radius < fitted.radius_px < 2 * radius
-    ):
+    if fitted is None or not 0.5 * radius < fitted.radius_px < 2 * radius:
         return None
     near = np.abs(fitted.normalized_radius(points[:, 0], points[:, 1]) - 1) * fitted.radius_px < tolerance
     if np.count_nonzero(near) < min_support * n_visible:
@@ -261,9 +263,8 @@ def _measure(
     n_visible = max(int(visible.sum()), 1)
     difference = polarity * (outer - inner)[visible]
     step = quick_median(difference)
-    angles = shifted.angles_rad[visible]
-    outer_spread = _spread(outer[visible])
-    spread = max(_spread(_without_shading(side[visible], angles)) for side in (inner, outer))
+    sides = np.stack([inner, outer])[:, visible]
+    spread = max(_spread(side) for side in _without_shading(sides, shifted.angles_rad[visible]))
     return Ring(
         ellipse=ellipse,
         polarity=polarity,
@@ -276,7 +277,7 @@ def _measure(
         agreement=float(np.mean(difference > 0)) if difference.size else 0.0,
         unrest=spread / max(abs(step), height, 1e-9),
         outer_level=_median_or_0(outer[visible]),
-        outer_spread=outer_spread,
+        outer_spread=_spread(outer[visible]),
         edges=shifted,
     )
 
@@ -291,18 +292,17 @@ def _level(polar: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _without_shading(levels: NDArray[np.floating], angles_rad: NDArray[np.float64]) -> NDArray[np.floating]:
-    """Take out what changes once or twice round the rim: uneven light, not a restless surface."""
-    if levels.size < 20:
+    """Take out of two sets of levels (2, N) what changes once or twice round the rim: it is uneven light."""
+    if angles_rad.size < 20:
         return levels
     waves = np.stack([f(n * angles_rad) for n in (1, 2) for f in (np.cos, np.sin)])
-    middle = quick_median(levels)
-    limit = 3 * max(_spread(levels), 1e-9)
-    clipped = np.clip(levels - middle, -limit, limit)
+    limits = [3 * max(_spread(side), 1e-9) for side in levels]
+    clipped = [np.clip(side - quick_median(side), -k, k) for side, k in zip(levels, limits, strict=True)]
     waves -= waves.mean(axis=1, keepdims=True)
-    clipped -= clipped.mean()
     normal = waves @ waves.T
-    normal.flat[::5] += 1e-6 * len(levels)  # solvable on a short arc
-    return np.asarray(levels - np.linalg.solve(normal, waves @ clipped) @ waves)
+    normal.flat[::5] += 1e-6 * angles_rad.size  # solvable on a short arc
+    # the waves have no mean, so that of the levels does not matter
+    return np.asarray(levels - np.linalg.solve(normal, waves @ np.stack(clipped).T).T @ waves)
 
 
 def _spread(values: NDArray[np.floating]) -> float:
