@@ -207,3 +207,13 @@ def test_a_ring_is_one_find_and_crossing_scratches_are_not():
         stroke((200, 200), (300, 300)), stroke((200, 300), (300, 200)), stroke((220, 180), (230, 320))
     )
     assert [is_long(spot) for spot in (ring, broken, crossing)] == [False, False, True]
+
+
+def test_a_crack_that_starts_at_the_rim_is_one_with_its_corner_and_chips_are_not():
+    face = replace(zones(), cladding=Ellipse(200, 200, 150, 150))
+    broken = stroke((200, 56), (206, 100), 4, detector="region+rim")
+    inside = stroke((207, 103), (150, 130), 4, detector="line")
+    assert len(merge_findings([broken], [inside], [], face)) == 1
+    # two breaks of the rim that touch each other stay two
+    chips = [stroke((170, 54), (200, 51), 4, detector="rim"), stroke((203, 51), (232, 54), 4, detector="rim")]
+    assert len(merge_findings([], [inside], chips, face)) == 3

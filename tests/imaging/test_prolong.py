@@ -22,10 +22,11 @@ def row_line(first, last, y=80.0):
     return TracedLine(np.stack([x, np.full_like(x, y)], axis=1), np.full(x.size, 4, np.float32))
 
 
-def prolonged(line, image, polarity=1):
+def prolonged(line, image, polarity=1, *, silent=np.s_[:0]):
     zones = np.ones(SHAPE, np.uint8)
     noise = contrast_noise(image, zones, zones, side_px=3)
     spread = path_spread(image, noise, zones > 0, side_px=3)
+    noise[silent] = np.inf
     return prolong_line(line, image, polarity=polarity, noise=noise, spread=spread, side_px=3)
 
 
@@ -87,3 +88,12 @@ def test_it_ends_at_the_border_and_on_a_ring():
     angle = np.linspace(1.5, 1.7, 50)
     arc = np.stack([120 + 250 * np.cos(angle), -170 + 250 * np.sin(angle)], axis=1).astype(np.float32)
     assert len(prolonged(TracedLine(arc, np.full(50, 4, np.float32)), ring).points) <= 50 * 3 + 96
+
+
+@pytest.mark.parametrize(("last", "low", "high"), [(116, 98, 110), (190, 165, 205)])
+def test_a_line_goes_on_over_a_silent_place_only_where_it_is_seen_beyond(last, low, high):
+    image = blurred_noise(2)
+    image[79:82, 40:100] += 4
+    image[79:82, 100:last] += 1.5
+    more = prolonged(row_line(42, 98), image, silent=np.s_[:, 110:118])
+    assert low <= more.points[:, 0].max() <= high

@@ -56,7 +56,7 @@ def merge_findings(
     chips = _without_halos(chips, [*kept_lines, *spots], shape)
     dark, chips = _take_breaks([d for d in spots if d.polarity < 0], chips, zones)
     spots = [d for d in spots if d.polarity >= 0] + dark + chips
-    return tuple(unite_fields(_link(_share_out(spots, kept_lines, shape)), zones))
+    return tuple(unite_fields(_link(_share_out(spots, kept_lines, shape), zones), zones))
 
 
 def _take_breaks(spots: list[Defect], chips: list[Defect], zones: Zones) -> tuple[list[Defect], list[Defect]]:
@@ -213,10 +213,11 @@ def _pieces(defect: Defect) -> list[Defect]:
     return found
 
 
-def _link(findings: list[Defect]) -> list[Defect]:
+def _link(findings: list[Defect], zones: Zones) -> list[Defect]:
     """Make one defect of the pieces of an interrupted scratch, of one polarity."""
-    linked = [d for d in findings if not _may_be_piece(d)]
-    slender = [d for d in findings if _may_be_piece(d)]
+    able = [_may_be_piece(d, zones) for d in findings]
+    linked = [d for d, may in zip(findings, able, strict=True) if not may]
+    slender = [d for d, may in zip(findings, able, strict=True) if may]
     for polarity in (-1, 0, 1):
         members = [d for d in slender if d.polarity == polarity]
         groups = link_pieces([describe_piece(d.mask, x_px=d.x_px, y_px=d.y_px) for d in members]).tolist()
@@ -227,8 +228,8 @@ def _link(findings: list[Defect]) -> list[Defect]:
     return linked
 
 
-def _may_be_piece(defect: Defect) -> bool:
+def _may_be_piece(defect: Defect, zones: Zones) -> bool:
     # chips in a row follow the rim, they are no scratch
-    if "rim" in defect.detector:
+    if "rim" in defect.detector and 2 * along_rim(defect, zones)[defect.mask].mean() > 1:
         return False
     return bool(max(defect.mask.shape) >= 6)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from endface.annotation import Defect, Zones
 from endface.detection.joining import stamp, unite
-from endface.detection.structure import Residual
+from endface.detection.structure import RIM, Residual
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.lines import ANGLE_STEPS, line_evidence
 from endface.imaging.noise import quantiles, robust_sigma, standardize
@@ -172,10 +172,12 @@ def _lines_at(
         if line is not None:
             seen.append((polarity, line))
     spread = path_spread(image, noise, clean, side_px=_SIDE_PX) if seen else 1.0
+    # along the rim nothing tells that a line goes on: it does where it is seen beyond, too
+    silent = np.where(parts == RIM, np.float32(np.inf), noise)
     found = []
     for polarity, line in seen:
         sure = significance(line_strength(line), n_tests=n_paths)
-        longer = prolong_line(line, image, polarity=polarity, noise=noise, spread=spread, side_px=_SIDE_PX)
+        longer = prolong_line(line, image, polarity=polarity, noise=silent, spread=spread, side_px=_SIDE_PX)
         longer = TracedLine(longer.points * np.float32(step), longer.scores)
         if not _follows_ring(longer, zones):
             found.append((longer, polarity, sure))

@@ -23,7 +23,7 @@ from endface.imaging.sensor_faults import remove_dead_pixels, remove_sensor_line
 
 _BORDER_DEPTH_PX = 16
 _MANY_SILENT = 0.35
-_SURFACE, _CLADDING, _RIM, _CORE = 1, 2, 3, 4
+_SURFACE, _CLADDING, RIM, _CORE = 1, 2, 3, 4
 _Box = tuple[slice, slice]
 
 
@@ -173,7 +173,7 @@ def _zones_of_like_noise(
     if core:
         box[grid.rho < grid.core_row] = _CORE
     band = max(4.0 / rim_px, 0.05)
-    box[(np.abs(radius - 1) < band) | (np.abs(beyond) < band)] = _RIM
+    box[(np.abs(radius - 1) < band) | (np.abs(beyond) < band)] = RIM
     return parts
 
 

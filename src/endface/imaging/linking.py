@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 _STUBBY = 1.5  # length over width from which a piece has a direction
 _SHORTEST_PX = 8
+_BESIDE, _OPPOSITE = 0.5, -0.966  # cosines: ends within 60 degrees lie side by side, beyond 165 on one line
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,9 @@ def link_pieces(
     `max_gap_px` and the longer piece; where a piece is shorter than `min_slenderness` times its width, as
     between the bars of a broad scratch, also at most that width.
 
+    Lines that end where they meet are one line as well: at a corner, as cracks have them, or where each was
+    followed a little beyond the other's end. Lines that know nothing of each other cross.
+
     Returns
     -------
     (N,) int64 ndarray
@@ -115,13 +119,15 @@ def link_pieces(
     distance = np.hypot(gap[:, 0], gap[:, 1])
     reach = np.maximum(length[first], length[second])
     stubby = np.minimum(length[first] / width[first], length[second] / width[second]) < min_slenderness
-    reach[stubby] = np.minimum(reach, np.minimum(width[first], width[second]))[stubby]
-    alike = np.maximum(width[first], width[second]) <= 4 * np.minimum(width[first], width[second])
+    narrower = np.minimum(width[first], width[second])
+    reach[stubby] = np.minimum(reach, narrower)[stubby]
+    alike = np.maximum(width[first], width[second]) <= 4 * narrower
     # ends that overlap by a few pixels have no gap to look along: compare directions only
     along = np.where((distance > 4)[:, None], gap / np.maximum(distance, 1.0)[:, None], outward[here])
     cosine = np.cos(np.minimum(np.deg2rad(max_angle_deg), max_aside_px / np.maximum(distance, 1.0)))
     facing = ((outward[here] * along).sum(axis=1) > cosine) & (-(outward[there] * along).sum(axis=1) > cosine)
-    linked = (first != second) & (distance <= reach) & alike & facing
+    meet = _meet(gap, outward[here], outward[there], np.minimum(length[first], length[second]), narrower)
+    linked = (first != second) & alike & (((distance <= reach) & facing) | (meet & ~stubby))
     group = list(range(n))
     for one, other in zip(first[linked].tolist(), second[linked].tolist(), strict=True):
         old, new = group[other], group[one]
@@ -141,3 +147,19 @@ def _near_pairs(points: NDArray[np.float64], reach: float) -> tuple[NDArray[np.i
     here, there = order[here], order[there]
     close = ((points[here] - points[there]) ** 2).sum(axis=1) <= reach * reach
     return here[close], there[close]
+
+
+def _meet(
+    gap: NDArray[np.float64],
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    shorter_px: NDArray[np.float64],
+    narrower_px: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Whether lines meet at ends a vector `gap` (K, 2) apart that point along `first` and `second`."""
+    turn = (first * second).sum(axis=1)
+    corner = (np.hypot(gap[:, 0], gap[:, 1]) <= 2.0 * narrower_px) & (turn < _BESIDE)
+    beyond = -(first * gap).sum(axis=1)
+    aside = np.abs(first[:, 0] * gap[:, 1] - first[:, 1] * gap[:, 0])
+    overlap = (turn < _OPPOSITE) & (aside <= 0.5 * narrower_px) & (beyond > 0) & (beyond < 0.5 * shorter_px)
+    return np.asarray(corner | overlap)

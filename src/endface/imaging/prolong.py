@@ -50,7 +50,8 @@ def prolong_line(
     line : TracedLine
         From `confirm_line`.
     image, polarity, noise, side_px
-        As for `confirm_line`.
+        As for `confirm_line`. Where `noise` is infinite nothing tells: a line crosses such a place only if it
+        is seen beyond it.
     spread : float
         From `path_spread`.
     epsilon : float
