@@ -61,3 +61,17 @@ def test_points_without_weight_do_not_count() -> None:
     points = np.stack([np.where(x > 50, 5.0, 0.0), x], axis=1)
     (distance,), _ = from_parabola(points, np.array([60]), weights=np.where(x > 50, 1e-6, 1.0))
     assert distance < 1e-3
+
+
+def test_what_another_thing_shows_does_not_bend_a_line() -> None:
+    y, x = np.mgrid[:44, :100].astype(float)
+    image = 100.0 - 20.0 * np.exp(-((y - 22.0) ** 2) / (2 * 1.3**2))
+    path = np.stack([np.full(80, 22.0), np.arange(10.0, 90.0)], axis=1)
+    # a stronger line crosses it at a slant
+    slant = np.abs(y - 22.0 - 0.6 * (x - 50.0))
+    image -= 60.0 * np.exp(-(slant**2) / (2 * 2.0**2))
+    across = profiles_across(image.astype(np.float32), path, reach=REACH)
+    apart = profiles_across((slant > 6.0).astype(np.float32), path, reach=REACH) > 0.99
+    crossed = crest_waviness(across, path, width=5.0, reach=REACH)
+    free = crest_waviness(across, path, width=5.0, reach=REACH, usable=apart)
+    assert free < 0.002 < crossed

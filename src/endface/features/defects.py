@@ -31,7 +31,7 @@ from endface.imaging.linewidth import (
     steps_across,
     unblurred_width,
 )
-from endface.imaging.patches import MARGIN, Patches
+from endface.imaging.patches import MARGIN, Floats, Patches
 from endface.imaging.ringlevel import ring_level
 from endface.imaging.shape import Shape, measure_shapes
 from endface.imaging.skeleton import Centerline, trace_all
@@ -252,8 +252,7 @@ def _size(
         across = profiles_across(scene.gray, path_px, reach=reach, spacing=scene.spacing)
         share = seen_share(scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across)
         length, length_px = share * line.length, share * line.length_px
-        waviness = crest_waviness(across, path_px, width=line.mean_width, reach=reach, spacing=scene.spacing)
-        seen = _line_width(scene, smooth_path(path_px), reach)
+        seen, waviness = _line_width(scene, smooth_path(path_px), reach, line.mean_width)
         if math.isnan(seen.mean):
             width, widest = line.mean_width, line.max_width
         else:
@@ -282,29 +281,30 @@ def _size(
     }
 
 
-def _line_width(scene: _Scene, path_px: NDArray[np.float64], reach: float) -> LineWidth:
-    """Measure how wide a line looks where no other defect is seen, free of the fibre's rings."""
-    across = profiles_across(scene.gray, path_px, reach=reach, spacing=scene.spacing)
-    margin = math.ceil(reach / min(scene.spacing)) + 1
+def _line_width(scene: _Scene, path_px: Floats, reach: float, width: float) -> tuple[LineWidth, float]:
+    """Measure how wide and wavy a line looks where no other defect is seen, free of the fibre's rings."""
+    spacing = scene.spacing
+    across = profiles_across(scene.gray, path_px, reach=reach, spacing=spacing)
+    margin = math.ceil(reach / min(spacing)) + 1
     top, left = np.maximum(np.floor(path_px.min(axis=0)).astype(int) - margin, 0)
     bottom, right = np.ceil(path_px.max(axis=0)).astype(int) + margin + 1
     box = slice(top, bottom), slice(left, right)
     usable: NDArray[np.bool_] | None = None
     rim = scene.zones.cladding
     if rim is not None and np.ptp(scene.anatomy[box]):
-        steps, m = steps_across(path_px, reach=reach, spacing=scene.spacing)
+        steps, m = steps_across(path_px, reach=reach, spacing=spacing)
         points = path_px[:, :, None] + steps[:, :, None] * np.arange(-m, m + 1)
         level = ring_level(scene.gray, scene.blocked, points, rim=rim, core=scene.zones.core)
         usable = np.isfinite(level)
         across = across - np.where(usable, level, 0.0)
     if np.count_nonzero(np.bincount(scene.numbers[box].ravel())[1:]) > 1:
-        number = labels_across(scene.numbers, path_px, reach=reach, spacing=scene.spacing)
+        number = labels_across(scene.numbers, path_px, reach=reach, spacing=spacing)
         counts = np.bincount(number[:, number.shape[1] // 2], minlength=2)
         free = (number == 0) | (number == counts[1:].argmax() + 1)
         usable = free if usable is None else usable & free
-    return photometric_width(
-        scene.gray, path_px, reach=reach, spacing=scene.spacing, across=across, usable=usable
-    )
+    seen = photometric_width(scene.gray, path_px, reach=reach, spacing=spacing, across=across, usable=usable)
+    wavy = crest_waviness(across, path_px, width=width, reach=reach, spacing=spacing, usable=usable)
+    return seen, wavy
 
 
 def _look(scene: _Scene, defect: Defect, line: Centerline) -> SpotLook:

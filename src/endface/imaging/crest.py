@@ -77,6 +77,7 @@ def crest_waviness(
     width: float,
     reach: float,
     spacing: tuple[float, float] = (1.0, 1.0),
+    usable: NDArray[np.bool_] | None = None,
 ) -> float:
     """Return how far the crest of a line lies from a parabola (as rms), over its extent.
 
@@ -93,6 +94,8 @@ def crest_waviness(
     path_px : (N, 2) float64 ndarray
     width : float
         Of the line's mask, in the units of `spacing`: the crest is sought so far to each side.
+    usable : (N, 2 m + 1) bool ndarray, optional
+        False where a sample shows something else, such as another line; profiles count by what is left.
 
     Examples
     --------
@@ -108,7 +111,10 @@ def crest_waviness(
     """
     n = len(path_px)
     step = STEP * min(spacing)
-    profiles = _averaged(flattened(across))
+    seen = np.ones(across.shape, np.bool_) if usable is None else usable
+    left = seen.sum(axis=1, keepdims=True)
+    across = np.where(seen, across, (across * seen).sum(axis=1, keepdims=True) / np.maximum(left, 1))
+    profiles = _averaged(flattened(across) * seen)
     offset = step * (np.arange(across.shape[1]) - across.shape[1] // 2)
     near = np.abs(offset) <= max(width, 2.0 * min(spacing))
     noise = 1.4826 * float(np.median(np.abs(profiles[:, ~near]))) if not near.all() else 0.0
@@ -123,7 +129,9 @@ def crest_waviness(
     spread = ((above > 0.0) * (offset - aside[:, None]) ** 2).sum(axis=1) / STEP
     thrown = np.minimum(noise**2 * spread / mass**2, float(np.mean(offset**2)))
     # where the line fades out its crest says little
-    weights = np.clip(peaks / max(float(np.median(peaks)), 1e-12), 1e-3, 1.0) ** 2
+    weights = (
+        np.clip(peaks / max(float(np.median(peaks)), 1e-12) * seen[:, near].mean(axis=1), 1e-3, 1.0) ** 2
+    )
     moved, _ = steps_across(path_px, reach=reach, spacing=spacing)
     crest = (path_px + moved * (aside / step)[:, None]) * np.array(spacing)
     distance, extent = (float(part[0]) for part in from_parabola(crest, np.array([n]), weights=weights))
