@@ -91,6 +91,8 @@ class Calibration:
 
 # the flag of a fibre that was found although part of it lies beyond the picture
 CUT_OFF = "fibre cut off by the picture's border"
+# the flag of a picture with text, cross-hairs or the like drawn into it, under which nothing is looked for
+DRAWN_ON = "graphics drawn into the picture"
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from endface.annotation import CUT_OFF, AnatomyZone, Calibration, IecZone, Zones
+from endface.annotation import CUT_OFF, DRAWN_ON, AnatomyZone, Calibration, IecZone, Zones
 from endface.errors import InputError
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.fiber import FiberRings, find_fiber
 from endface.imaging.frame import find_valid_area
+from endface.imaging.graphics import find_graphics, paint_over
 from endface.imaging.rim import find_rim_edges
 from endface.imaging.rings import Ring, edge_sigma_px
 
@@ -78,7 +79,7 @@ def segment_zones(
     >>> zones.found, zones.core_source, round(zones.calibration.um_per_px_x, 2)
     (True, 'nominal', 1.25)
     """
-    gray, valid = _prepare(image)
+    gray, valid, flags = _prepare(image)
     aspect, radius_range = None, None
     if um_per_px is not None:
         aspect = um_per_px[0] / um_per_px[1]
@@ -88,9 +89,10 @@ def segment_zones(
     if fiber.field is not None:
         valid &= fiber.field.radius_map(valid.shape) < 1
     if fiber.cladding is None:
-        return _not_found(fiber.reason, valid, um_per_px)
+        return _not_found(fiber.reason, valid, um_per_px, flags)
     calibration = _calibrate(fiber.cladding.ellipse, um_per_px, cladding_um)
-    return _assemble(gray, valid, fiber, calibration, core_um or _NOMINAL_CORE_UM)
+    zones = _assemble(gray, valid, fiber, calibration, core_um or _NOMINAL_CORE_UM)
+    return replace(zones, flags=(*flags, *zones.flags))
 
 
 def plain_zones(image: NDArray[np.generic], *, um_per_px: tuple[float, float] | None = None) -> Zones:
@@ -102,32 +104,37 @@ def plain_zones(image: NDArray[np.generic], *, um_per_px: tuple[float, float] | 
     >>> zones.found, zones.reason, bool((zones.anatomy == AnatomyZone.FERRULE).all())
     (False, 'plain surface', True)
     """
-    _, valid = _prepare(image)
-    return _not_found("plain surface", valid, um_per_px)
+    _, valid, flags = _prepare(image)
+    return _not_found("plain surface", valid, um_per_px, flags)
 
 
-def _prepare(image: NDArray[np.generic]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the picture as float32, NaN where it is not valid, and the valid area."""
+def _prepare(image: NDArray[np.generic]) -> tuple[NDArray[np.float32], NDArray[np.bool_], tuple[str, ...]]:
+    """Return the picture as float32, NaN where there is none and graphics painted over; valid area; flags."""
     if image.ndim != 2:
         raise InputError(
             f"expected a grey-scale picture of shape (H, W), found an array of shape {image.shape}",
             hint="Convert colour pictures to grey first.",
         )
-    gray = np.array(image, np.float32)
+    gray = np.array(image, np.float32)  # a copy of its own
     finite = np.isfinite(gray)
-    if finite.all():
-        valid = find_valid_area(image)
-    else:
-        valid = finite & find_valid_area(np.where(finite, gray, np.float32(0)))
-    if not valid.all():
-        gray[~valid] = np.nan
-    return gray, valid
+    seen = image if finite.all() else np.where(finite, gray, np.float32(0))
+    valid = finite & find_valid_area(seen)
+    graphics = find_graphics(seen, valid)
+    drawn = bool(graphics.any())
+    valid &= ~graphics
+    gray, whole = paint_over(gray, valid)
+    gray[~whole] = np.nan
+    return gray, valid, (DRAWN_ON,) if drawn else ()
 
 
-def _not_found(reason: str, valid: NDArray[np.bool_], um_per_px: tuple[float, float] | None) -> Zones:
+def _not_found(
+    reason: str, valid: NDArray[np.bool_], um_per_px: tuple[float, float] | None, flags: tuple[str, ...]
+) -> Zones:
     anatomy = np.where(valid, np.uint8(AnatomyZone.FERRULE), np.uint8(AnatomyZone.OUTSIDE))
     calibration = Calibration() if um_per_px is None else Calibration(*um_per_px, "settings")
-    return Zones(found=False, reason=reason, anatomy=anatomy, valid=valid, calibration=calibration)
+    return Zones(
+        found=False, reason=reason, anatomy=anatomy, valid=valid, calibration=calibration, flags=flags
+    )
 
 
 def _calibrate(cladding: Ellipse, um_per_px: tuple[float, float] | None, cladding_um: float) -> Calibration:

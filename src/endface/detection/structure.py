@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from endface.annotation import Zones
 from endface.imaging.background import PolarGrid, concentric_background, polar_grid
+from endface.imaging.graphics import paint_over
 from endface.imaging.illumination import smooth_background
 from endface.imaging.noise import (
     live_medians,
@@ -124,9 +125,9 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
 
     Faults of the sensor go with it: steps and stripes along whole rows or columns, and dead or hot pixels.
     """
-    gray = np.asarray(image, np.float32)
+    gray, whole = paint_over(np.asarray(image, np.float32), zones.valid)
     # the outermost pixels have no surroundings to be compared with
-    mask = cv2.erode(zones.valid.view(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).view(bool)
+    mask = cv2.erode(whole.view(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).view(bool) & zones.valid
     # steps of one gray level have a spread of 0.29; JPEG makes them coarser and larger than a pixel
     least = 0.5 if np.issubdtype(image.dtype, np.integer) else 1e-4 * max(float(np.ptp(gray)), 1e-9)
     grid, outside = None, None

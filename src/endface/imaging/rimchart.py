@@ -379,5 +379,5 @@ def loudness(rows: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.
         cv2.blur(cv2.copyMakeBorder(part, 0, 0, half, half, cv2.BORDER_WRAP), (2 * half + 1, 5))
         for part in (square, weights)
     )
-    level = np.sqrt(total / np.maximum(count, np.float32(1e-3)))[:, half:-half]
+    level = np.sqrt(np.maximum(total, 0) / np.maximum(count, np.float32(1e-3)))[:, half:-half]
     return np.asarray(np.clip(level, 0.8, 2.5), np.float32)
