@@ -24,6 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from endface import places
 from endface.errors import InputError
+from endface.imaging.graphics import whiten_colours
 from endface.places import place
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP")
@@ -166,6 +167,7 @@ def to_gray(array: ArrayLike) -> FrameArray:
     -------
     (H, W) uint8, uint16 or float32 ndarray
         Luminance 0.299 R + 0.587 G + 0.114 B (Rec. 601). Three equal channels give exactly that channel.
+        Graphics drawn in colour become white.
 
     Raises
     ------
@@ -174,7 +176,6 @@ def to_gray(array: ArrayLike) -> FrameArray:
 
     Examples
     --------
-    >>> import numpy as np
     >>> to_gray(np.full((2, 2, 3), 300, np.uint16))
     array([[300, 300],
            [300, 300]], dtype=uint16)
@@ -189,7 +190,9 @@ def to_gray(array: ArrayLike) -> FrameArray:
             f"expected an image (H, W), (H, W, 3) or (H, W, 4), found shape {image.shape}",
             hint="Pass one image at a time, channels last.",
         )
-    gray: FrameArray = cv2.cvtColor(np.ascontiguousarray(image[:, :, :3]), cv2.COLOR_RGB2GRAY)
+    colours = np.ascontiguousarray(image[:, :, :3])
+    gray: FrameArray = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)
+    whiten_colours(gray, colours)
     return gray if image.shape[2] == 3 else _over_black(gray, image[:, :, 3])
 
 
@@ -213,8 +216,7 @@ def _over_black(gray: FrameArray, alpha: NDArray[Any]) -> FrameArray:
         return np.asarray(gray * alpha, np.float32)
     top = np.iinfo(gray.dtype).max
     blended = (gray.astype(np.uint32) * alpha + top // 2) // top
-    result: FrameArray = blended.astype(gray.dtype)
-    return result
+    return np.asarray(blended, gray.dtype)
 
 
 @contextmanager
@@ -362,9 +364,7 @@ def _pnm_maxval(data: bytes) -> int:
 def _native(frames: list[FrameArray]) -> tuple[FrameArray, list[str]]:
     """Stack frames and replace what is no number."""
     stack: FrameArray = np.stack(frames)
-    if stack.dtype != np.float32:
-        return stack, []
-    finite = np.isfinite(stack)
+    finite = np.isfinite(stack) if stack.dtype == np.float32 else np.True_
     if finite.all():
         return stack, []
     if not finite.any():

@@ -27,6 +27,7 @@ _BAND = 0.05  # of the range, at its ends
 _NEXT_PX, _SECOND_PX = 0.7, 0.08
 _SURE_NEXT_PX, _SURE_SECOND_PX = 0.15, 0.25
 _HARD_NEXT_PX = 0.25
+_CRISP = 0.04
 # With so many steps a component counts; so many prove a level.
 _ENOUGH, _PROOF = 10, 60
 # Of the steps of a level of graphics, at least so many are hard.
@@ -73,7 +74,7 @@ def find_graphics(image: NDArray[np.generic], valid: _Mask | None = None) -> _Ma
     Returns
     -------
     (H, W) bool ndarray
-        Graphics, and the pixels next to them, which smoothed strokes fill in part.
+        Graphics, and next to smoothed strokes the pixels that these fill in part.
 
     Notes
     -----
@@ -106,7 +107,9 @@ def find_graphics(image: NDArray[np.generic], valid: _Mask | None = None) -> _Ma
     for _ in range(2 if parts else 0):  # what has an outline shows no step until the outline is known
         for level, part in zip(levels, parts, strict=True):
             drawn |= _drawn_in(image, level, part, drawn, least)
-    return _grown(drawn) if drawn.any() else drawn
+    # what an outline surrounds goes with it
+    inside = np.ones((5, 5), np.uint8)
+    return cv2.morphologyEx(drawn.view(np.uint8), cv2.MORPH_CLOSE, inside).view(bool) if parts else drawn
 
 
 def paint_over(gray: NDArray[np.float32], valid: _Mask) -> tuple[NDArray[np.float32], _Mask]:
@@ -144,13 +147,43 @@ def paint_over(gray: NDArray[np.float32], valid: _Mask) -> tuple[NDArray[np.floa
     thin = closed & ~valid
     if not thin.any():
         return gray, valid
-    total, count = (
-        np.asarray(cv2.boxFilter(part, -1, side))
-        for part in (np.where(valid, gray, np.float32(0)), valid.astype(np.float32))
-    )
-    painted = gray.copy()
-    painted[thin] = total[thin] / np.maximum(count[thin], np.float32(1e-6))
+    painted, todo = gray.copy(), closed & ~valid
+    known = valid.astype(np.float32)
+    for _ in range(_PAINT_PX):  # from the edges inwards, so that a rim across stays where it is
+        total, count = (cv2.boxFilter(part, -1, (3, 3)) for part in (painted * known, known))
+        new = todo & (count > 0)
+        painted[new] = total[new] / count[new]
+        known[new] = 1
+        todo &= ~new
+        if not todo.any():
+            break
     return painted, closed | valid
+
+
+def whiten_colours(gray: _Image, channels: _Image) -> None:
+    """Make white, in place, the graphics of a colour picture that its colours show.
+
+    Parameters
+    ----------
+    gray : (H, W) ndarray
+        What was made of the channels; graphics in colour may be as bright as the surface there.
+    channels : (H, W, 3) ndarray
+        uint8, uint16 or float32.
+
+    Examples
+    --------
+    >>> channels = np.full((100, 100, 3), 120, np.uint8)
+    >>> channels[50, 10:90] = 255, 50, 50
+    >>> gray = np.full((100, 100), 120, np.uint8)
+    >>> whiten_colours(gray, channels)
+    >>> int(gray[50, 50]), int(gray[20, 50])
+    (255, 120)
+    """
+    one, other, third = cv2.split(channels)
+    colour = cv2.subtract(cv2.max(cv2.max(one, other), third), cv2.min(cv2.min(one, other), third))
+    if colour.any():
+        white = 255 if gray.dtype == np.uint8 else channels.max()
+        gray[find_graphics(colour)] = white
 
 
 def _least_step(image: _Image) -> float:
@@ -237,6 +270,8 @@ def _drawn_in(image: _Image, level: _Level, part: _Mask, drawn: _Mask, least: fl
     drawn_here = found[labels]
     if level.clipped:  # something overexposed may touch
         drawn_here &= boxes | _hard_near(drawn_here, (rows[pixel], cols[pixel]), values, width)
+    if first[found].sum() > _CRISP * step[found].sum():
+        drawn_here = _grown(drawn_here)
     for box in text:
         drawn_here[box] = True
     return drawn_here & ~drawn
