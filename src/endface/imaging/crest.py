@@ -46,7 +46,7 @@ def from_parabola(
     own = np.ones(owner.size) if weights is None else weights
 
     def total(values: Floats) -> Floats:
-        return np.bincount(owner, values, minlength=counts.size).astype(np.float64, copy=False)
+        return np.asarray(np.add.reduceat(values, starts, axis=-1))
 
     mass = total(own)
     y, x = (part - (total(part) / counts)[owner] for part in points.T)
@@ -59,12 +59,11 @@ def from_parabola(
     weight, square = own, along * along
     powers = np.stack([np.ones_like(along), along, square, square * along, square * square])
     sided = powers[:3] * across
+    places = np.add.outer(np.arange(3), np.arange(3))
     for _ in range(_FITS):
-        sums = [total(part) for part in weight * powers]
-        normal = np.array([[sums[i + k] for k in range(3)] for i in range(3)]).transpose(2, 0, 1)
+        normal = total(weight * powers)[places].transpose(2, 0, 1)
         normal[~enough] = np.eye(3)
-        sides = np.stack([total(part) for part in weight * sided], axis=1)
-        fit = np.linalg.solve(normal, sides[..., None])[owner, :, 0]
+        fit = np.linalg.solve(normal, total(weight * sided).T[..., None])[owner, :, 0]
         rest = np.abs(across - (fit[:, 0] + fit[:, 1] * along + fit[:, 2] * square))
         weight = own / np.maximum(rest, 1e-3 * extent[owner])
     return np.where(enough, _ABS_TO_RMS * total(own * rest) / mass, 0.0), extent

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from endface.imaging.ellipse import Ellipse
+from endface.imaging.noise import quantiles
 
 Rgb: TypeAlias = tuple[int, int, int]
 PaletteName: TypeAlias = Literal["defects", "anatomy", "iec"]
@@ -108,7 +109,7 @@ def gray_base(image: NDArray[Any]) -> NDArray[np.uint8]:
     full = float(np.iinfo(image.dtype).max) if integer else 1.0
     step = max(1, math.isqrt(max(1, image.size // 65_000)))
     sample = np.asarray(image[::step, ::step], np.float32)
-    low, high = (float(value) for value in np.percentile(sample, (0.5, 99.5)))
+    low, high = (float(value) for value in quantiles(sample, (0.005, 0.995)))
     if high <= low:
         low, scale = 0.0, 255.0 / full
     else:

@@ -74,10 +74,12 @@ class PatternSum:
         # in strips: the median needs a copy of all groups
         for top in range(0, result.shape[0], 64):
             counts = self.counts[:, top : top + 64]
-            means = np.where(counts > 0, self.sums[:, top : top + 64] / np.maximum(counts, 1), np.nan)
-            known = np.count_nonzero(counts, axis=0) >= _MIN_GROUPS
-            means[:, ~known] = 0
-            result[top : top + 64] = np.nanmedian(means, axis=0)
+            means = np.where(counts > 0, self.sums[:, top : top + 64] / np.maximum(counts, 1), np.inf)
+            means.sort(axis=0)
+            n_known = np.count_nonzero(counts, axis=0)
+            both = [np.maximum(n_known + k, 0)[None] // 2 for k in (-1, 0)]
+            low, high = (np.take_along_axis(means, place, axis=0)[0] for place in both)
+            np.multiply(low + high, 0.5, out=result[top : top + 64], where=n_known >= _MIN_GROUPS)
         return result
 
     def agreement(self, labels: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,11 +234,17 @@ def _level(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def flattened(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Take the parabola through both outer thirds from each profile: ground is bent beside a core or rim."""
-    place = np.linspace(-1.0, 1.0, profiles.shape[1])
+    outside, fit, powers = _parabola(profiles.shape[1])
+    return np.asarray(profiles - (profiles[:, outside] @ fit) @ powers)
+
+
+@lru_cache(maxsize=256)
+def _parabola(size: int) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+    """Return which of `size` places are in the outer thirds, what fits a parabola there, and its powers."""
+    place = np.linspace(-1.0, 1.0, size)
     powers = place[:, None] ** np.arange(3)
     outside = np.abs(place) > 2.0 / 3.0
-    ground = profiles[:, outside] @ np.linalg.pinv(powers[outside]).T
-    return np.asarray(profiles - ground @ powers.T)
+    return outside, np.asarray(np.linalg.pinv(powers[outside]).T, np.float64), powers.T
 
 
 def _medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
