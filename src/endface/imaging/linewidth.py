@@ -14,9 +14,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from endface.imaging.lobes import is_relief, lobe_widths, side_distances
+
 SEGMENT_PX = 12  # profiles are averaged over at least so much path before they are measured
 CLEAR = 8.0  # and over more until a peak stands so many times above the profile's noise
-LOBE_END = 0.1  # share of its peak at which a lobe ends where noise does not hide it
 # relative error of a Gaussian's width by that of its peak: both flanks at half height, and the peak itself
 _NOISE_TO_WIDTH = math.hypot(1.0, math.sqrt(2.0) / 1.477)
 STEP = 0.25  # sampling across the line, in units of the smaller pitch
@@ -63,7 +64,8 @@ def photometric_width(
     The path is cut into segments; the profiles of a segment are averaged, the parabola through their outer
     thirds is removed, and integral / peak of the lobe around the peak is its width. The fainter the line,
     the longer the segments, and the sooner a lobe ends: at twice the noise, half the peak at most, with what
-    is cut off of a Gaussian added. A line narrower than the blur of the microscope measures as wide as the
+    is cut off of a Gaussian added. Of a relief, dark on one side and bright on the other, the groove between
+    is measured. A line narrower than the blur of the microscope measures as wide as the
     blur (about 2.5 sigma): no method sees below it.
 
     Parameters
@@ -108,7 +110,9 @@ def photometric_width(
         starts = np.arange(0, len(profiles) - together + 1, together)
         profiles = np.stack([profiles[start : start + together].mean(axis=0) for start in starts])
     noise = _noise(profiles)
-    widths, peaks = _lobe_widths(profiles, STEP * min(spacing), noise)
+    widths, peaks = lobe_widths(profiles, STEP * min(spacing), noise)
+    if is_relief(profiles.mean(axis=0)):
+        widths = side_distances(profiles, STEP * min(spacing), noise)
     # where the line fades out or is crossed by another one, its peak says little: such segments do not count
     strong = np.abs(peaks) >= 0.5 * np.median(np.abs(peaks))
     widths, peaks = widths[strong & (peaks != 0)], peaks[strong & (peaks != 0)]
@@ -362,28 +366,3 @@ def _sampled(image: NDArray[np.float32], points: NDArray[np.float64]) -> NDArray
     here = upper + (flat.take(place + beside) - upper) * col
     there = lower + (flat.take(place + (below + beside)) - lower) * col
     return np.asarray(here + (there - here) * row)
-
-
-def _lobe_widths(
-    profiles: NDArray[np.float64], step: float, noise: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return integral / peak of the lobe around the peak of each levelled profile, and the signed peaks."""
-    n_segments, size = profiles.shape
-    every = np.arange(n_segments)
-    centre, inner = size // 2, max(size // 4, 1)
-    # of equals the one in the middle
-    inside = np.abs(profiles[:, centre - inner : centre + inner + 1])
-    tops = np.where(inside[:, inner] == inside.max(axis=1), inner, inside.argmax(axis=1)) + centre - inner
-    peaks = profiles[every, tops]
-    relative = profiles / np.where(peaks == 0.0, 1.0, peaks)[:, None]
-    ends = np.clip(2.0 * noise / np.maximum(np.abs(peaks), 1e-300), LOBE_END, 0.5)
-    # beyond the lobe's end is noise or the other side of a relief
-    place = np.arange(size)
-    over = relative <= ends[:, None]
-    first = np.where(over & (place < tops[:, None]), place, -1).max(axis=1)
-    last = np.where(over & (place > tops[:, None]), place, size).min(axis=1)
-    lobe = (place > first[:, None]) & (place < last[:, None])
-    # the share of a Gaussian that lies above a level is erf(sqrt(-ln level))
-    kept = np.array([math.erf(math.sqrt(-math.log(end))) for end in ends.tolist()])
-    total = np.where(lobe, relative, 0.0).sum(axis=1) * step / kept * math.erf(math.sqrt(-math.log(LOBE_END)))
-    return np.where(peaks == 0.0, 0.0, total), peaks
