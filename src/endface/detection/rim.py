@@ -70,7 +70,7 @@ def detect_rim_chips(residual: Residual, zones: Zones, *, epsilon: float) -> lis
     known = strip.unroll(residual.mask.astype(np.uint8), interpolation=cv2.INTER_NEAREST) > 0
     if np.count_nonzero(known) < 1000:
         return []
-    image = residual.gray + residual.background
+    image = residual.evenly_lit()
     breaks = rim_breaks(image, strip) * known
     steepness = np.gradient(np.median(strip.unroll(image)[:, ::3], axis=1))
     breaks /= loudness(breaks, known)

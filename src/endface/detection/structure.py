@@ -21,6 +21,7 @@ from endface.imaging.noise import (
     silent_blocks,
 )
 from endface.imaging.sensor_faults import remove_dead_pixels, remove_sensor_lines
+from endface.imaging.shadow import shared_light
 
 _BORDER_DEPTH_PX = 16
 _MANY_SILENT = 0.35
@@ -50,6 +51,8 @@ class Residual:
         Chart of the fibre.
     outside : (h, w) float32 ndarray
         Within the chart's box: 1 on the surface, 0 on the fibre, between at the seam.
+    light : (h, w) float32 ndarray or None
+        Within the chart's box, where glass and ferrule share uneven light: that light.
     """
 
     gray: NDArray[np.float32]
@@ -60,6 +63,14 @@ class Residual:
     least: float
     grid: PolarGrid | None = None
     outside: NDArray[np.float32] | None = None
+    light: NDArray[np.float32] | None = None
+
+    def evenly_lit(self) -> NDArray[np.float32]:
+        """Return the image (H, W), structure and all, as it were in even light."""
+        image = self.gray + self.background
+        if self.grid is not None and self.light is not None:
+            image[self.grid.box] /= self.light
+        return image
 
     def noise(
         self, values: NDArray[np.float32], *, factor: int = 1
@@ -130,7 +141,7 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     mask = cv2.erode(whole.view(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).view(bool) & zones.valid
     # steps of one gray level have a spread of 0.29; JPEG makes them coarser and larger than a pixel
     least = 0.5 if np.issubdtype(image.dtype, np.integer) else 1e-4 * max(float(np.ptp(gray)), 1e-9)
-    grid, outside = None, None
+    grid, outside, light = None, None, None
     if zones.cladding is None:
         scale_px = max(8.0, min(gray.shape) / 50)
         background = smooth_background(gray, mask, scale_px=scale_px)
@@ -143,7 +154,13 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
         ferrule[grid.box] &= beyond > 0.08
         background = smooth_background(gray, ferrule, scale_px=max(8.0, zones.cladding.radius_px / 9))
         outside = np.clip((beyond - np.float32(0.06)) * np.float32(10), 0, 1)
-        model = grid.roll(concentric_background(grid.unroll(gray)))
+        light = shared_light(gray, mask, radius, box=grid.box, radius_px=zones.cladding.radius_px)
+        if light is None:
+            model = grid.roll(concentric_background(grid.unroll(gray)))
+        else:
+            even = gray.copy()
+            even[grid.box] /= light
+            model = light * grid.roll(concentric_background(grid.unroll(even)))
         background[grid.box] = model + outside * (background[grid.box] - model)
         parts = _zones_of_like_noise(
             grid, radius, beyond, zones.core is not None, zones.cladding.radius_px, zones.shape
@@ -157,7 +174,7 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     noisy = _noisy(image, parts)
     if noisy is not parts:
         least = max(least, 0.5 * _step_height(gray[4::8, 4::8]))
-    return Residual(residual, mask, background, parts, noisy, least, grid, outside)
+    return Residual(residual, mask, background, parts, noisy, least, grid, outside, light)
 
 
 def _zones_of_like_noise(
