@@ -142,10 +142,10 @@ def defect_id(image_id: str, number: int) -> str:
 
 def instance_boxes(instances: NDArray[np.uint16]) -> dict[int, tuple[slice, slice]]:
     """Return the box (rows, cols) of every instance."""
-    rows, cols = np.nonzero(instances)
-    numbers = instances[rows, cols]
+    places = np.flatnonzero(instances > 0)  # of truth values they are found sooner
+    numbers = instances.ravel()[places]
     order = np.argsort(numbers, kind="stable")
-    numbers, rows, cols = numbers[order], rows[order], cols[order]
+    numbers, (rows, cols) = numbers[order], np.divmod(places[order], instances.shape[1])
     firsts = np.flatnonzero(np.diff(numbers, prepend=0))
     edges = [
         reach.reduceat(side, firsts).tolist() for side in (rows, cols) for reach in (np.minimum, np.maximum)

@@ -98,9 +98,8 @@ def find_graphics(image: NDArray[np.generic], valid: _Mask | None = None) -> _Ma
     beside = _beside_steps(image, least).view(bool)
     if valid is not None:
         beside &= valid
-    rows, cols = np.nonzero(beside)
-    places = (rows, cols)
-    if rows.size < _LEAST_COUNT:
+    places = np.divmod(np.flatnonzero(beside), image.shape[1])
+    if places[0].size < _LEAST_COUNT:
         return drawn
     levels = [level for level in _common_levels(image, places) if _is_hard(image, level, places, least)]
     parts = [_components_at(level.mask(image), beside) for level in levels]
@@ -199,7 +198,8 @@ def _beside_steps(image: _Image, least: float) -> NDArray[np.uint8]:
     """Mark (H, W) the pixels of which a neighbour differs by more than `least`."""
     beside = np.zeros(image.shape, np.uint8)
     for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
-        steep = (cv2.absdiff(image[one], image[other]) > least).view(np.uint8)
+        _, far = cv2.threshold(cv2.absdiff(image[one], image[other]), least, 1, cv2.THRESH_BINARY)
+        steep = np.asarray(far, np.uint8)
         beside[one] |= steep
         beside[other] |= steep
     return beside
