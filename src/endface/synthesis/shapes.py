@@ -94,10 +94,9 @@ def ellipse_distance(
 
 @compiled
 def _polyline(  # type: ignore[no-untyped-def]
-    points, arc, x_first, y_first, pitch_x, pitch_y, height, width, reach
+    points, arc, x_first, y_first, pitch_x, pitch_y, reach, distance, position
 ):
-    distance = np.full((height, width), np.float32(1e9), dtype=np.float32)
-    position = np.zeros((height, width), dtype=np.float32)
+    height, width = distance.shape
     for k in range(points.shape[0] - 1):
         ax, ay = points[k, 0], points[k, 1]
         dx, dy = points[k + 1, 0] - ax, points[k + 1, 1] - ay
@@ -119,7 +118,6 @@ def _polyline(  # type: ignore[no-untyped-def]
                     side = 1.0 if ux * py - uy * px >= 0.0 else -1.0
                     distance[row, col] = side * gap
                     position[row, col] = arc[k] + along
-    return distance, position
 
 
 def polyline_distance(
@@ -143,7 +141,8 @@ def polyline_distance(
     arc = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     x_first, y_first = frame.to_um(box[1], box[0])
     pitch = (frame.um_per_px_x, frame.um_per_px_y)
-    distance, position = _polyline(points, arc, x_first, y_first, *pitch, box[2], box[3], reach_um)
+    distance, position = np.full(box[2:], 1e9, np.float32), np.zeros(box[2:], np.float32)
+    _polyline(points, arc, x_first, y_first, *pitch, reach_um, distance, position)
     return distance, position
 
 
