@@ -200,6 +200,15 @@ def test_a_line_that_nobody_sees_does_not_fail_an_image_alone():
     assert chances == pytest.approx([0.3, 0.34, 0.65, 0.96, 1.0, 1.0], abs=0.01)
 
 
+def test_neither_does_a_patch_below_the_noise():
+    patch = table(("B", "defect", 20.0))
+    chances = [judge(patch.with_columns(snr=pl.lit(snr))).fail_chance for snr in (0.1, 0.5, 1.0, 2.0, 9.0)]
+    assert chances == pytest.approx([0.0, 0.06, 0.5, 0.94, 1.0], abs=0.01)
+    # the crest of a line tells, not what its outline holds
+    line = table(("B", "scratch", 9.0)).with_columns(snr=pl.lit(0.1), line_snr=pl.lit(9.0))
+    assert judge(line).fail_chance == pytest.approx(1.0, abs=0.01)
+
+
 def test_a_find_that_may_be_nothing_cannot_fail_an_image_alone():
     rows = table(*[("B", "defect", 3.0)] * 6)
     assert judge(rows.with_columns(confidence=pl.lit(1.0))).decision == FAIL
