@@ -53,9 +53,8 @@ def test_a_dirty_face_turned_by_a_quarter_shows_the_same():
     matrix = jitter_matrix(Jitter("quarter", quarters=1), frame_of(first, 255.0), image.shape)
     pairs = follow(first, second, matrix)
     assert len(first.defects) > 20
-    # three spots in a row may be taken for a line, one way up and not the other
-    assert np.count_nonzero(pairs.lost) <= 1
-    assert np.count_nonzero(pairs.new) <= 3
+    assert not pairs.lost.any()
+    assert not pairs.new.any()
     known = pairs.partner >= 0
     sizes = first.table["diameter_um"].to_numpy()[known]
     assert np.median(np.abs(second.table["diameter_um"].to_numpy()[pairs.partner[known]] / sizes - 1)) < 0.01

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from endface.annotation import Defect, Zones
 from endface.detection.joining import stamp, unite
+from endface.detection.rows import without_chance_rows
 from endface.detection.structure import RIM, Residual
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.lines import ANGLE_STEPS, line_evidence
@@ -78,6 +79,7 @@ def detect_lines(
             visible=visible,
             epsilon=epsilon / _LEVELS,
         )
+        lines = without_chance_rows(lines, spots, zones.shape)
         found += [_line_defect(line, polarity, score, residual.gray) for line, polarity, score in lines]
         if not promising.any():
             break
