@@ -142,3 +142,16 @@ def test_what_is_masked_tells_nothing_and_small_images_stay():
     remove_dead_pixels(tiny, np.ones(tiny.shape, bool))
     remove_sensor_lines(tiny, np.ones(tiny.shape, bool))
     assert (tiny == 1).all()
+
+
+def test_the_ringing_of_a_cluster_goes_with_it():
+    rng = np.random.default_rng(3)
+    sensor = np.zeros((130, 130), np.float32)
+    sensor[60:63, 60:63] = -33
+    image = cv2.resize(sensor, None, fx=1.6, fy=1.6, interpolation=cv2.INTER_LANCZOS4)
+    rows, cols = rng.integers(5, 203, (2, 80))
+    away = (np.abs(rows - 98) > 20) | (np.abs(cols - 98) > 20)
+    image[rows[away], cols[away]] = -33
+    image += rng.normal(0, 0.8, image.shape).astype(np.float32)
+    remove_dead_pixels(image, np.ones(image.shape, bool))
+    assert np.abs(cv2.GaussianBlur(image, (0, 0), 1.2)[86:111, 86:111]).max() < 0.7

@@ -151,9 +151,10 @@ def _level_patches(
     chosen &= small
     chosen[0] = False
     patches = chosen[labels]
-    # and round strong ones the ringing that resampling leaves
+    # and round strong ones the ringing that resampling leaves, twice as far round wide ones
     strong = patches & (size > limit / _RINGING)
-    fault = _grown(patches, 1) | _grown(strong, 2)
+    wide = cv2.morphologyEx(strong.view(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0
+    fault = _grown(patches, 1) | _grown(strong, 2) | _grown(wide, 5)
     sound = (~fault).astype(np.float32)
     total, count = (cv2.boxFilter(part, -1, (15, 15)) for part in (residual * sound, sound))
     residual[fault] = total[fault] / np.maximum(count[fault], 1e-3)
