@@ -112,7 +112,7 @@ def test_specks_closer_than_chance_are_one_field():
     rng = np.random.default_rng(0)
     specks = [disc(100 + 9 * (k % 4), 100 + 9 * (k // 4), 2) for k in range(12)]
     far = disc(320, 330, 4)
-    fields = unite_fields([*specks, far], zones())
+    fields = unite_fields([*specks, far], [], zones())
     assert len(fields) == 2
     field = max(fields, key=lambda one: one.area_px)
     # its outline holds the specks and what lies between them
@@ -120,20 +120,20 @@ def test_specks_closer_than_chance_are_one_field():
     drawn = instance_map((field,), zones().shape)
     assert all(drawn[one.box][one.mask].all() for one in specks)
     strewn = [disc(int(x), int(y), 2) for x, y in rng.uniform(10, 390, (12, 2))]
-    assert unite_fields(strewn, zones()) == strewn
+    assert unite_fields(strewn, [], zones()) == strewn
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_strewn_specks_hardly_ever_make_a_field(seed):
     rng = np.random.default_rng(seed)
     strewn = [disc(int(x), int(y), 2) for x, y in rng.uniform(10, 390, (40, 2))]
-    assert len(unite_fields(strewn, zones())) >= 38
+    assert len(unite_fields(strewn, [], zones())) >= 38
 
 
 def test_a_field_is_no_surer_than_that_its_specks_belong_together():
     def field(gap, scores):
         specks = [disc(100 + gap * k, 100, 2, score=score) for k, score in enumerate(scores)]
-        (found,) = unite_fields([*specks, *(disc(40 + 60 * k, 300, 2) for k in range(5))], zones())[-1:]
+        (found,) = unite_fields([*specks, *(disc(40 + 60 * k, 300, 2) for k in range(5))], [], zones())[-1:]
         return found
 
     near, apart = field(7, [60.0] * 4), field(12, [60.0] * 4)
@@ -145,13 +145,13 @@ def test_a_field_is_no_surer_than_that_its_specks_belong_together():
 
 def test_pieces_of_scratches_make_no_field():
     pieces = [stroke((100, 100 + 8 * k), (140, 100 + 8 * k)) for k in range(6)]
-    assert unite_fields(pieces, zones()) == pieces
+    assert unite_fields(pieces, [], zones()) == pieces
 
 
 def test_a_field_takes_in_what_lies_within_it():
     specks = [disc(100 + 12 * (k % 4), 100 + 12 * (k // 4), 2) for k in range(12)]
     within, across = stroke((104, 106), (128, 106), 1), stroke((20, 118), (380, 118), 1)
-    fields = unite_fields([*specks, within, across], zones())
+    fields = unite_fields([*specks, within, across], [], zones())
     assert len(fields) == 2
     assert across in fields
 

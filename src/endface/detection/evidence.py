@@ -1,4 +1,4 @@
-"""The default detector: spots, lines and rim chips that noise would not produce."""
+"""The default detector: spots, lines, rim chips and films that noise would not produce."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.annotation import Defect, Zones
+from endface.detection.fields import unite_fields
+from endface.detection.films import detect_films
 from endface.detection.merging import is_long, merge_findings
 from endface.detection.rim import detect_rim_chips
 from endface.detection.scratches import detect_lines
@@ -16,7 +18,7 @@ from endface.detection.structure import remove_structure
 def detect_by_evidence(
     image: NDArray[np.generic], zones: Zones, *, epsilon: float = 0.1
 ) -> tuple[Defect, ...]:
-    """Detect spots, lines and rim chips by a-contrario evidence; the default detector."""
+    """Detect spots, lines, rim chips and films by a-contrario evidence; the default detector."""
     residual = remove_structure(image, zones)
     if not residual.mask.any():
         return ()
@@ -26,4 +28,6 @@ def detect_by_evidence(
     compact = [spot for spot in spots if not is_long(spot)]
     lines = detect_lines(residual, sigma, quiet, zones, compact, epsilon=epsilon)
     chips = detect_rim_chips(residual, zones, epsilon=epsilon / 20)
-    return merge_findings(spots, lines, chips, zones)
+    found = list(merge_findings(spots, lines, chips, zones))
+    films = detect_films(residual, sigma, found, epsilon=epsilon / 20)
+    return tuple(unite_fields(found, films, zones))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.annotation import Defect, Zones, instance_map
-from endface.detection.joining import unite
+from endface.detection.joining import trim, unite
 
 _FEWEST = 4
 # expected number of fields among finds that lie anywhere by chance
@@ -18,9 +18,11 @@ _EPSILON = 1e-2
 _RIM_PX = 4.0
 # share of a find that lies within a field it belongs to
 _WITHIN = 0.8
+# the outline of a film is as coarse as this
+_FILM_GAP_PX = 8.0
 
 
-def unite_fields(findings: list[Defect], zones: Zones) -> list[Defect]:
+def unite_fields(findings: list[Defect], films: list[Defect], zones: Zones) -> list[Defect]:
     """Make one defect of finds that lie together, as an inspector sees a patch and not its specks.
 
     Were N finds of radii r strewn over the picture's area A, each would have on average
@@ -29,6 +31,7 @@ def unite_fields(findings: list[Defect], zones: Zones) -> list[Defect]:
     are fields; of nested ones the largest. What lies mostly within the hull of a field is part of it, and so
     is what lies between its specks. Chips follow the rim, and pieces of scratches their line: neither makes
     a field. It is no surer than that its specks belong together, nor than the least of those it needs.
+    A film was seen as a whole: what lies within its hull is part of it as well.
 
     References
     ----------
@@ -40,21 +43,27 @@ def unite_fields(findings: list[Defect], zones: Zones) -> list[Defect]:
     groups = _groups(members, zones.shape) if len(members) >= _FEWEST else []
     taken: set[int] = set()
     fields = []
-    for group, gap, score in groups:
-        parts = [members[k] for k in group]
-        inside = _hull(parts, zones.shape)
-        own = {id(part) for part in parts}
-        parts += [d for d in free if id(d) not in own and inside[d.box][d.mask].mean() > _WITHIN]
+    seen = [([film], _FILM_GAP_PX, film.score) for film in films]
+    for core, gap, score in seen + [
+        ([members[k] for k in group], gap, score) for group, gap, score in groups
+    ]:
+        inside = _hull(core, zones.shape)
+        own = {id(part) for part in core}
+        parts = core + [d for d in free if id(d) not in own and inside[d.box][d.mask].mean() > _WITHIN]
         parts = [part for part in parts if id(part) not in taken]
+        if not parts:
+            continue
         taken |= {id(part) for part in parts}
         field = unite(parts)
         fourth = sorted(part.score for part in parts)[-_FEWEST:][0]
-        fields.append((replace(field, score=min(fourth, score)), gap))
+        fields.append((replace(field, score=min(fourth, score) if len(core) > 1 else score), gap))
     rest = [d for d in findings if id(d) not in taken]
     if not fields:
         return rest
     empty = instance_map(tuple(rest), zones.shape) == 0
-    return rest + [_filled(field, gap, empty[field.box]) for field, gap in fields]
+    whole = [_filled(field, gap, empty[field.box]) for field, gap in fields]
+    # what runs through a film stays what it is
+    return rest + [trim(replace(d, mask=d.mask & empty[d.box])) for d in whole if empty[d.box][d.mask].any()]
 
 
 def _filled(field: Defect, gap_px: float, free: NDArray[np.bool_]) -> Defect:

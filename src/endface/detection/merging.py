@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.annotation import Defect, Zones, instance_map
-from endface.detection.fields import unite_fields
 from endface.detection.joining import join_onto, owners, stamp, trim, unite
 from endface.detection.rim import along_rim
 from endface.imaging.linking import describe_piece, link_pieces
@@ -39,7 +38,7 @@ def merge_findings(
     A spot is a halo if it lies beside a stronger line or chip of the opposite polarity. What runs round a
     clear spot is its fringe or the light its edge catches. What spots saw of lines is shared out among
     them. A line mostly on one compact spot is that spot's outline. A chip of the rim and the dark spots
-    on it are one defect, and so are finds closer together than chance would have them.
+    on it are one defect.
 
     Parameters
     ----------
@@ -56,7 +55,7 @@ def merge_findings(
     chips = _without_halos(chips, [*kept_lines, *spots], shape)
     dark, chips = _take_breaks([d for d in spots if d.polarity < 0], chips, zones)
     spots = [d for d in spots if d.polarity >= 0] + dark + chips
-    return tuple(unite_fields(_link(_share_out(spots, kept_lines, shape), zones), zones))
+    return tuple(_link(_share_out(spots, kept_lines, shape), zones))
 
 
 def _take_breaks(spots: list[Defect], chips: list[Defect], zones: Zones) -> tuple[list[Defect], list[Defect]]:

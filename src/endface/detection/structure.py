@@ -25,7 +25,7 @@ from endface.imaging.shadow import shared_light
 
 _BORDER_DEPTH_PX = 16
 _MANY_SILENT = 0.35
-_SURFACE, _CLADDING, RIM, _CORE = 1, 2, 3, 4
+SURFACE, _CLADDING, RIM, _CORE = 1, 2, 3, 4
 _Box = tuple[slice, slice]
 
 
@@ -108,7 +108,7 @@ class Residual:
     ) -> tuple[NDArray[np.float32], float, tuple[_Box, _Box, float] | None]:
         zones = middle_pixels(self.noisy, factor)
         thin = middle_lattice(values.shape, 3 if factor == 1 else 1)
-        level = max(robust_sigma(values[thin][zones[thin] == _SURFACE]), self.least)
+        level = max(robust_sigma(values[thin][zones[thin] == SURFACE]), self.least)
         sigma = np.full(values.shape, level, np.float32)
         _raise_borders(values, sigma, zones, _BORDER_DEPTH_PX // factor)
         if self.grid is None or self.outside is None:
@@ -145,7 +145,7 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     if zones.cladding is None:
         scale_px = max(8.0, min(gray.shape) / 50)
         background = smooth_background(gray, mask, scale_px=scale_px)
-        parts = np.full(gray.shape, _SURFACE, np.uint8)
+        parts = np.full(gray.shape, SURFACE, np.uint8)
     else:
         grid = polar_grid(zones.cladding, zones.core, zones.shape, hole=zones.adhesive)
         radius = grid.rho * np.float32(1 / grid.rim_row)
@@ -185,7 +185,7 @@ def _zones_of_like_noise(
     rim_px: float,
     shape: tuple[int, int],
 ) -> NDArray[np.uint8]:
-    parts = np.full(shape, _SURFACE, np.uint8)
+    parts = np.full(shape, SURFACE, np.uint8)
     box = parts[grid.box]
     box[beyond <= 0.03] = _CLADDING
     if core:

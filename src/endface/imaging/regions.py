@@ -80,7 +80,7 @@ def region_evidence(
     for level, threshold in enumerate(thresholds):
         factor = 2**level
         if level:
-            coarse = _halved(coarse)
+            coarse = halved(coarse)
             variance += 0.25 * (factor // 2) ** 2
         sigma = float(np.sqrt(max((finest_px * factor) ** 2 - variance, 0.0))) / factor
         smooth = np.asarray(cv2.GaussianBlur(coarse, (7, 7), sigma), np.float32)
@@ -96,7 +96,8 @@ def region_evidence(
     return spots.evidence()
 
 
-def _halved(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def halved(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return an image (H, W) of half the size, the means of 2 x 2 pixels; the odd last ones go with zeros."""
     rows, cols = values.shape
     even = cv2.copyMakeBorder(values, 0, rows % 2, 0, cols % 2, cv2.BORDER_CONSTANT, value=0)
     size = ((cols + 1) // 2, (rows + 1) // 2)
