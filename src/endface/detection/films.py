@@ -79,7 +79,8 @@ def _explained(residual: Residual, sigma: NDArray[np.float32], finds: list[Defec
         # three reaches per octave are exact enough
         step = math.ceil(3 * math.log2(reach))
         np.maximum(reaches[find.box], step * find.mask.astype(np.uint8), out=reaches[find.box])
-    coarse = middle_pixels(cv2.dilate(reaches, np.ones((5, 5), np.uint8)), 4)
+    wide = np.asarray(cv2.dilate(reaches, np.ones((5, 5), np.uint8)), np.uint8)
+    coarse = middle_pixels(wide, 4)
     alone = np.zeros(coarse.shape, np.uint8)
     for step in np.unique(coarse[coarse > 0]).tolist():
         distance = cv2.distanceTransform((coarse != step).astype(np.uint8), cv2.DIST_L2, 3)
