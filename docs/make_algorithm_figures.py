@@ -22,7 +22,8 @@ from endface.detection.structure import remove_structure
 from endface.imaging.acontrario import score_threshold
 from endface.imaging.background import concentric_background
 from endface.imaging.lines import ANGLE_STEPS, line_evidence
-from endface.imaging.noise import fit_tail, standardize
+from endface.imaging.noise import fit_tail, near_strong, robust_sigma
+from endface.imaging.photon_transfer import photon_transfer
 from endface.imaging.tracing import confirm_line, contrast_noise, profile_contrast, trace_lines
 from endface.synthesis import render_of_set
 from endface.zones import iec_map, segment_zones
@@ -126,7 +127,9 @@ def draw_noise(out: Path) -> None:
     residual = remove_structure(image, zones)
     smooth = cv2.GaussianBlur(residual.gray, (0, 0), 0.8)
     sigma, _ = residual.noise(smooth)
-    scores, clean = standardize(smooth / sigma, residual.mask)
+    scores = smooth / sigma
+    scores /= robust_sigma(scores[residual.mask])
+    clean = residual.mask & ~near_strong(scores, limit=4.5)
     figure, axes = panels(3)
     parts = ListedColormap(["black", "#d9d9d9", "#5b8e7d", "#bc4b51", "#f4a259"])
     axes[0].imshow(residual.zones, cmap=parts, interpolation="nearest")
@@ -144,6 +147,43 @@ def draw_noise(out: Path) -> None:
     axes[2].set_title("3  share of pixels beyond", fontsize=9, loc="left")
     axes[2].legend(fontsize=7)
     save(figure, out / "detection_noise.png")
+
+
+def draw_photon_transfer(out: Path) -> None:
+    """Photons and read noise in a vignetted picture with a gamma curve or without: before and after."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:600, :800].astype(np.float32)
+    radius = np.hypot(x - 400, y - 300)
+    light = 180 - 85 * (radius / 500) ** 2
+    zones = np.ones(light.shape, np.uint8)
+    light[radius < 150], zones[radius < 150] = 70 + 0.15 * radius[radius < 150], 2
+    light[radius < 60], zones[radius < 60] = 215 - 0.5 * radius[radius < 60], 4
+    figure, axes = panels(3)
+    show(axes[0], light, "1  a vignetted face, 68 to 215 gray levels")
+    cameras = ((1.0, "2  a linear camera"), (0.5, "3  a gamma of 0.5"))
+    for axis, (gamma, title) in zip(axes[1:], cameras, strict=True):
+        linear = 255 * (light / 255) ** (1 / gamma)
+        taken = 0.05 * rng.poisson(linear / 0.05) + rng.normal(0, 1, light.shape)
+        noise = np.asarray(255 * np.clip(taken / 255, 0, None) ** gamma - light, np.float32)
+        loudness = photon_transfer(noise, light, zones).loudness(light)
+        for zone, color, name in (
+            (1, "#777777", "surface"),
+            (2, "#5b8e7d", "cladding"),
+            (4, "#f4a259", "core"),
+        ):
+            inside = zones == zone
+            order = np.argsort(light[inside])
+            classes = np.array_split(order, 10)
+            level = [float(np.median(light[inside][part])) for part in classes]
+            sigma = np.array([robust_sigma(noise[inside][part]) for part in classes])
+            curve = np.array([float(np.median(loudness[inside][part])) for part in classes])
+            axis.plot(level, sigma, "o", color=color, ms=3, label=name)
+            axis.plot(level, curve * np.median(sigma / curve), color=color, lw=1)
+        axis.set(xlabel="gray level", ylabel="noise [gray]")
+        axis.set_ylim(0)
+        axis.set_title(title, fontsize=9, loc="left")
+    axes[1].legend(fontsize=7)
+    save(figure, out / "detection_photon_transfer.png")
 
 
 def show_title(axis: Axes, title: str) -> None:
@@ -254,8 +294,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for draw in (
-        draw_zones, draw_rim, draw_structure, draw_noise, draw_thresholds, draw_lines, draw_profile,
-        draw_result,
+        draw_zones, draw_rim, draw_structure, draw_noise, draw_photon_transfer, draw_thresholds, draw_lines,
+        draw_profile, draw_result,
     ):  # fmt: skip
         draw(arguments.out)
 

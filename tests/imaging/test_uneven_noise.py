@@ -14,7 +14,7 @@ from endface.zones import plain_zones
 def spots_of(image):
     zones = plain_zones(image)
     residual = remove_structure(image, zones)
-    return detect_spots(residual, residual.noise(residual.gray)[0], zones, epsilon=0.1)
+    return detect_spots(residual, residual.noise(residual.gray)[0], zones, epsilon=0.1)[0]
 
 
 def grainy(rng, shape=(480, 480)):

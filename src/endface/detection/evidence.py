@@ -23,10 +23,10 @@ def detect_by_evidence(
     if not residual.mask.any():
         return ()
     sigma, quiet = residual.noise(residual.gray)
-    spots = detect_spots(residual, sigma, zones, epsilon=epsilon)
+    spots, local = detect_spots(residual, sigma, zones, epsilon=epsilon)
     # what is long may be a line itself
     compact = [spot for spot in spots if not is_long(spot)]
-    lines = detect_lines(residual, sigma, quiet, zones, compact, epsilon=epsilon)
+    lines = detect_lines(residual, sigma, quiet, local, zones, compact, epsilon=epsilon)
     chips = detect_rim_chips(residual, zones, epsilon=epsilon / 20)
     found = list(merge_findings(spots, lines, chips, zones))
     films = detect_films(residual, sigma, found, epsilon=epsilon / 20)

@@ -14,7 +14,7 @@ from endface.detection.rows import without_chance_rows
 from endface.detection.structure import RIM, Residual
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.lines import ANGLE_STEPS, line_evidence
-from endface.imaging.noise import quantiles, robust_sigma, standardize
+from endface.imaging.noise import LocalNoise, quantiles, robust_sigma
 from endface.imaging.prolong import path_spread, prolong_line
 from endface.imaging.tracing import (
     TracedLine,
@@ -46,6 +46,7 @@ def detect_lines(
     residual: Residual,
     sigma: NDArray[np.float32],
     quiet: NDArray[np.float32],
+    local: tuple[LocalNoise, ...],
     zones: Zones,
     spots: list[Defect],
     *,
@@ -74,6 +75,7 @@ def detect_lines(
             levels[level],
             residual,
             quiet,
+            local[level],
             zones,
             where=None if promising is None else _around(promising, levels[level].shape),
             visible=visible,
@@ -123,6 +125,7 @@ def _lines_at(
     z: NDArray[np.float32],
     residual: Residual,
     quiet: NDArray[np.float32],
+    local: LocalNoise,
     zones: Zones,
     *,
     where: NDArray[np.bool_] | None,
@@ -135,9 +138,8 @@ def _lines_at(
     """
     step = 2**level
     parts, noisy = (np.ascontiguousarray(zones[::step, ::step]) for zones in (residual.zones, residual.noisy))
-    scores, clean = standardize(z, parts > 0, noisy=noisy > 0, block_px=max(16, 48 // step))
     # even noise everywhere, in units of the noise of one pixel of the image
-    image = scores * np.float32(robust_sigma(z[clean]))
+    image, clean = local.evened(z), local.clean
     evidence = line_evidence(image, zones=parts, exclude=~clean, where=where, side_px=_SIDE_PX)
     n_tests = n_paths = max(evidence.n_tests, 1)
     epsilon = epsilon / 2

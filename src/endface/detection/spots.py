@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from endface.annotation import Defect, Zones
 from endface.detection.structure import Residual
 from endface.imaging.acontrario import score_threshold, significance
+from endface.imaging.noise import LocalNoise
 from endface.imaging.regions import region_evidence
 
 _SCALES_PX = (0.8, 1.6, 3.2)
@@ -23,8 +24,11 @@ _POSITIONS = 3.0
 
 def detect_spots(
     residual: Residual, sigma: NDArray[np.float32], zones: Zones, *, epsilon: float
-) -> list[Defect]:
-    """Find spots of either polarity above the noise `sigma` (H, W), with `epsilon` expected false alarms."""
+) -> tuple[list[Defect], tuple[LocalNoise, ...]]:
+    """Find spots of either polarity above the noise `sigma` (H, W), with `epsilon` expected false alarms.
+
+    Also tells how the noise varies from place to place, of the image and of those of half its size and less.
+    """
     area = np.count_nonzero(residual.mask)
     n_tests = np.maximum(2 * _POSITIONS * len(_SCALES_PX) * area / (2 * np.pi * np.square(_SCALES_PX)), 1)
     evidence = region_evidence(
@@ -53,7 +57,7 @@ def detect_spots(
         found.append(
             Defect(mask=inside, x_px=left, y_px=top, detector="region", score=score, polarity=polarity)
         )
-    return found
+    return found, evidence.noise
 
 
 def _near_rim(zones: Zones, box: tuple[slice, slice]) -> float:

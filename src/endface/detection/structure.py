@@ -20,6 +20,7 @@ from endface.imaging.noise import (
     robust_sigma,
     silent_blocks,
 )
+from endface.imaging.photon_transfer import photon_transfer
 from endface.imaging.sensor_faults import remove_dead_pixels, remove_sensor_lines
 from endface.imaging.shadow import shared_light
 
@@ -41,6 +42,8 @@ class Residual:
         Pixels that can be judged.
     background : (H, W) float32 ndarray
         What was taken away: illumination and concentric structure.
+    loudness : (H, W) float32 ndarray
+        How loud noise is for its brightness alone, over that at middle brightness; `gray` is divided by it.
     zones : (H, W) uint8 ndarray
         Zones of like noise: 0 none, 1 surface, 2 cladding, 3 band along the rim, 4 core.
     noisy : (H, W) uint8 ndarray
@@ -58,6 +61,7 @@ class Residual:
     gray: NDArray[np.float32]
     mask: NDArray[np.bool_]
     background: NDArray[np.float32]
+    loudness: NDArray[np.float32]
     zones: NDArray[np.uint8]
     noisy: NDArray[np.uint8]
     least: float
@@ -67,7 +71,7 @@ class Residual:
 
     def evenly_lit(self) -> NDArray[np.float32]:
         """Return the image (H, W), structure and all, as it were in even light."""
-        image = self.gray + self.background
+        image = self.gray * self.loudness + self.background
         if self.grid is not None and self.light is not None:
             image[self.grid.box] /= self.light
         return image
@@ -174,7 +178,9 @@ def remove_structure(image: NDArray[np.generic], zones: Zones) -> Residual:
     noisy = _noisy(image, parts)
     if noisy is not parts:
         least = max(least, 0.5 * _step_height(gray[4::8, 4::8]))
-    return Residual(residual, mask, background, parts, noisy, least, grid, outside, light)
+    loudness = photon_transfer(residual, background, noisy * (noisy != RIM)).loudness(background)
+    residual /= loudness
+    return Residual(residual, mask, background, loudness, parts, noisy, least, grid, outside, light)
 
 
 def _zones_of_like_noise(

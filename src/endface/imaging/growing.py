@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.imaging.compiled import compiled
-from endface.imaging.noise import enlarge_blocks
+from endface.imaging.noise import LocalNoise, enlarge_blocks
 
 # Outline of a spot: this share of its own peak. For a disc of any size blurred by the optics the half-height
 # contour keeps the true diameter; a little lower follows what people draw.
@@ -43,6 +43,8 @@ class RegionEvidence:
         Peak of the spot in gray levels, at the size that shows it best.
     boxes : (n + 1, 4) int32 ndarray
         First row, first column, last row + 1, last column + 1.
+    noise : tuple of LocalNoise
+        That of each size, fine to coarse.
     """
 
     labels: NDArray[np.int32]
@@ -50,6 +52,7 @@ class RegionEvidence:
     polarity: NDArray[np.int8]
     contrast: NDArray[np.float64]
     boxes: NDArray[np.int32]
+    noise: tuple[LocalNoise, ...]
 
 
 class Spots:
@@ -105,7 +108,7 @@ class Spots:
         self.tried += len(seeds)
         self.parent, self.score, self.peak = parent[:count], score[:count], peak[:count]
 
-    def evidence(self) -> RegionEvidence:
+    def evidence(self, noise: tuple[LocalNoise, ...]) -> RegionEvidence:
         """Give every spot a number, the parts of one spot the same."""
         root = self.parent
         while not np.array_equal(root, root[root]):
@@ -115,7 +118,9 @@ class Spots:
         scores, contrast = np.zeros(len(kept)), np.zeros(len(kept))
         np.maximum.at(scores, number, self.score)
         np.maximum.at(contrast, number, np.abs(self.peak))
-        return RegionEvidence(self.owner, scores, np.sign(self.peak[kept]).astype(np.int8), contrast, boxes)
+        return RegionEvidence(
+            self.owner, scores, np.sign(self.peak[kept]).astype(np.int8), contrast, boxes, noise
+        )
 
 
 @compiled

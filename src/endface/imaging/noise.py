@@ -51,40 +51,12 @@ def robust_sigma(values: NDArray[np.float32]) -> float:
     return float(cv2.sumElems(flat)[0]) / (flat.size * _CLIPPED_MEAN)
 
 
-def local_sigma(
-    values: NDArray[np.float32], mask: NDArray[np.bool_], *, block_px: int = 32
-) -> NDArray[np.float32]:
-    """Map the standard deviation of zero-mean noise that changes slowly across the image.
-
-    Medians of blocks, made steady by a median over neighbouring blocks, so that a block full of defects does
-    not raise the noise it is judged by; between block centres linear.
-
-    Parameters
-    ----------
-    values : (H, W) float32 ndarray
-        Noise with mean 0 and, here and there, defects.
-    mask : (H, W) bool ndarray
-        Pixels that count. Blocks with less than a quarter of them take the overall level.
-    block_px : int
-        Side of a block.
-
-    Returns
-    -------
-    (H, W) float32 ndarray
-        Never below 0.85 of the overall level: quieter places are mostly overexposed or compressed away.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> noise = rng.normal(0, 1, (128, 128)).astype(np.float32)
-    >>> noise[:, 64:] *= 3
-    >>> sigma = local_sigma(noise, np.ones((128, 128), bool))
-    >>> bool(sigma[64, 10] < 1.8), bool(sigma[64, 118] > 2.5)
-    (True, True)
-    """
-    overall = robust_sigma(values[::2, ::2][mask[::2, ::2]])
-    levels = np.maximum(block_sigma(values, mask, block_px=block_px), np.float32(0.85 * overall + 1e-6))
-    return enlarge_blocks(levels, values.shape, block_px=block_px)
+def robust_sigmas(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what `robust_sigma` does, of each row of `values` (n, m) at once."""
+    size = np.abs(values)
+    start = np.float32(1.4826) * np.partition(size, size.shape[1] // 2, axis=1)[:, size.shape[1] // 2]
+    clipped = np.minimum(size, np.float32(_CLIP) * start[:, None])
+    return np.asarray(clipped.mean(axis=1) / np.float32(_CLIPPED_MEAN), np.float32)
 
 
 def block_sigma(
@@ -160,37 +132,28 @@ def _grid(shape: tuple[int, ...], block_px: int) -> tuple[int, int, int, int]:
     return rows, cols, (rows * block_px - shape[0]) // 2, (cols * block_px - shape[1]) // 2
 
 
-def standardize(
-    values: NDArray[np.float32],
-    mask: NDArray[np.bool_],
-    *,
-    noisy: NDArray[np.bool_] | None = None,
-    block_px: int = 32,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Express zero-mean `values` in units of their local noise, measured away from what is no noise.
+@dataclass(frozen=True, eq=False)
+class LocalNoise:
+    """How loud the noise of one size is from place to place.
 
-    Parameters
+    Attributes
     ----------
-    values : (H, W) float32 ndarray
-    mask : (H, W) bool ndarray
-        Pixels that count.
-    noisy : (H, W) bool ndarray, optional
-        Those of them that show noise; all by default.
-
-    Returns
-    -------
-    scores : (H, W) float32 ndarray
-        Values / local standard deviation; 0 outside `mask`.
+    levels : (h, w) float32 ndarray
+        One value per block: its noise over that which the ring or zone was given.
+    block_px : int
+        Side of a block, in pixels of the reduced image.
     clean : (H, W) bool ndarray
-        Pixels of `noisy` far from anything beyond 4.5 standard deviations.
+        Pixels of the reduced image that are certainly noise.
     """
-    noisy = mask if noisy is None else noisy
-    scores = values / local_sigma(values, noisy, block_px=block_px)
-    scores *= mask
-    clean = noisy & ~near_strong(scores, limit=4.5)
-    # a crowded image raises the median itself: measure again on what is left
-    scores /= local_sigma(scores, clean, block_px=block_px)
-    return scores, clean
+
+    levels: NDArray[np.float32]
+    block_px: int
+    clean: NDArray[np.bool_]
+
+    def evened(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return values (H, W) as they would be were the noise as loud everywhere as it is on average."""
+        typical = np.float32(np.median(self.levels))
+        return values * enlarge_blocks(typical / self.levels, values.shape, block_px=self.block_px)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from endface.imaging.growing import RegionEvidence, Spots
 from endface.imaging.noise import (
+    LocalNoise,
     Tail,
     block_sigma,
     enlarge_blocks,
@@ -77,6 +78,7 @@ def region_evidence(
     """
     spots = Spots(residual.shape)
     coarse, fine, variance = residual, residual, 0.0
+    local_noise: list[LocalNoise] = []
     for level, threshold in enumerate(thresholds):
         factor = 2**level
         if level:
@@ -88,12 +90,13 @@ def region_evidence(
             fine = smooth
         parts = middle_pixels(zones, factor)
         loud = parts if noisy is None else middle_pixels(noisy, factor)
-        scores, tails = _scores(smooth, noise(smooth, factor), (parts, loud), threshold, factor, least)
+        scores, tails, local = _scores(smooth, noise(smooth, factor), (parts, loud), threshold, factor, least)
+        local_noise.append(local)
         seeds = _seeds(scores)
         if seeds.size:
             strength = _strengths(scores.ravel()[seeds], parts.ravel()[seeds], tails, threshold)
             spots.add(smooth, scores, fine, seeds, strength, factor, finest_px)
-    return spots.evidence()
+    return spots.evidence(tuple(local_noise))
 
 
 def halved(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -111,8 +114,8 @@ def _scores(
     threshold: float,
     factor: int,
     least: float,
-) -> tuple[NDArray[np.float32], list[tuple[Tail, Tail]]]:
-    """Scores in units of the threshold of each zone, with the tails of the zones' noise."""
+) -> tuple[NDArray[np.float32], list[tuple[Tail, Tail]], LocalNoise]:
+    """Scores in units of the threshold of each zone, the tails of the zones' noise, and how it varies."""
     # noise is a matter of blocks and zones: an even sample of the pixels tells nearly all about it; an odd
     # step does not keep in phase with the blocks of a codec or interlaced lines
     zones, noisy = parts
@@ -149,7 +152,8 @@ def _scores(
         beyond = _scaled(some.copy(), kind, tails, strong)
         quiet = live & ~near_strong(beyond, limit=1.0, reach_px=reach_px)
     scores *= enlarge_blocks(1 / level, scores.shape, block_px=block_px * step)
-    return _scaled(scores, zones, tails, threshold), tails
+    local = LocalNoise(level, block_px * step, apart)
+    return _scaled(scores, zones, tails, threshold), tails, local
 
 
 def _scaled(
