@@ -46,7 +46,7 @@ def detect_lines(
     residual: Residual,
     sigma: NDArray[np.float32],
     quiet: NDArray[np.float32],
-    local: tuple[LocalNoise, ...],
+    local: LocalNoise,
     zones: Zones,
     spots: list[Defect],
     *,
@@ -65,7 +65,8 @@ def detect_lines(
     if blurred:
         visible = _VISIBLE_ON_PLAIN if zones.cladding is None else _VISIBLE_LINE
     found: list[Defect] = []
-    levels = [np.asarray(cv2.GaussianBlur(z, (0, 0), 0.8), np.float32)]
+    # even noise everywhere, in units of the noise of one pixel of the image
+    levels = [local.evened(np.asarray(cv2.GaussianBlur(z, (0, 0), 0.8), np.float32))]
     for _ in range(1, _LEVELS):
         levels.append(np.asarray(cv2.pyrDown(levels[-1]), np.float32))
     promising = None
@@ -75,7 +76,7 @@ def detect_lines(
             levels[level],
             residual,
             quiet,
-            local[level],
+            local.clean,
             zones,
             where=None if promising is None else _around(promising, levels[level].shape),
             visible=visible,
@@ -122,24 +123,23 @@ def _along(line: NDArray[np.bool_], part: NDArray[np.bool_]) -> float:
 
 def _lines_at(
     level: int,
-    z: NDArray[np.float32],
+    image: NDArray[np.float32],
     residual: Residual,
     quiet: NDArray[np.float32],
-    local: LocalNoise,
+    clean: NDArray[np.bool_],
     zones: Zones,
     *,
     where: NDArray[np.bool_] | None,
     visible: float,
     epsilon: float,
 ) -> tuple[list[tuple[TracedLine, int, float]], NDArray[np.uint8]]:
-    """Find lines in `z`, the image decimated `level` times: full-size path, polarity, significance.
+    """Find lines in `image`, decimated `level` times: full-size path, polarity, significance.
 
-    Marks besides the pixels of `z` that come near the threshold.
+    Marks besides the pixels of `image` that come near the threshold.
     """
     step = 2**level
     parts, noisy = (np.ascontiguousarray(zones[::step, ::step]) for zones in (residual.zones, residual.noisy))
-    # even noise everywhere, in units of the noise of one pixel of the image
-    image, clean = local.evened(z), local.clean
+    clean = clean[::step, ::step]
     evidence = line_evidence(image, zones=parts, exclude=~clean, where=where, side_px=_SIDE_PX)
     n_tests = n_paths = max(evidence.n_tests, 1)
     epsilon = epsilon / 2
@@ -150,7 +150,7 @@ def _lines_at(
     shortest_px = _SHORTEST_PX / step
     sides = [(evidence.dark, evidence.dark_angle), (evidence.bright, evidence.bright_angle)]
     _veto_tangents(sides, quiet[::step, ::step], where, zones, step)
-    promising = np.zeros(z.shape, np.uint8)
+    promising = np.zeros(image.shape, np.uint8)
     candidates = []
     for polarity, (score, angles) in zip((-1, 1), sides, strict=True):
         promising |= (score > _PROMISING * high).view(np.uint8)

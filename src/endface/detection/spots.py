@@ -24,10 +24,10 @@ _POSITIONS = 3.0
 
 def detect_spots(
     residual: Residual, sigma: NDArray[np.float32], zones: Zones, *, epsilon: float
-) -> tuple[list[Defect], tuple[LocalNoise, ...]]:
+) -> tuple[list[Defect], LocalNoise]:
     """Find spots of either polarity above the noise `sigma` (H, W), with `epsilon` expected false alarms.
 
-    Also tells how the noise varies from place to place, of the image and of those of half its size and less.
+    Also tells how the noise varies from place to place.
     """
     area = np.count_nonzero(residual.mask)
     n_tests = np.maximum(2 * _POSITIONS * len(_SCALES_PX) * area / (2 * np.pi * np.square(_SCALES_PX)), 1)

@@ -43,8 +43,8 @@ class RegionEvidence:
         Peak of the spot in gray levels, at the size that shows it best.
     boxes : (n + 1, 4) int32 ndarray
         First row, first column, last row + 1, last column + 1.
-    noise : tuple of LocalNoise
-        That of each size, fine to coarse.
+    noise : LocalNoise
+        That of the finest size.
     """
 
     labels: NDArray[np.int32]
@@ -52,7 +52,7 @@ class RegionEvidence:
     polarity: NDArray[np.int8]
     contrast: NDArray[np.float64]
     boxes: NDArray[np.int32]
-    noise: tuple[LocalNoise, ...]
+    noise: LocalNoise
 
 
 class Spots:
@@ -108,7 +108,7 @@ class Spots:
         self.tried += len(seeds)
         self.parent, self.score, self.peak = parent[:count], score[:count], peak[:count]
 
-    def evidence(self, noise: tuple[LocalNoise, ...]) -> RegionEvidence:
+    def evidence(self, noise: LocalNoise) -> RegionEvidence:
         """Give every spot a number, the parts of one spot the same."""
         root = self.parent
         while not np.array_equal(root, root[root]):

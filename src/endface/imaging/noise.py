@@ -134,16 +134,16 @@ def _grid(shape: tuple[int, ...], block_px: int) -> tuple[int, int, int, int]:
 
 @dataclass(frozen=True, eq=False)
 class LocalNoise:
-    """How loud the noise of one size is from place to place.
+    """How loud noise is from place to place, whatever its ring or zone.
 
     Attributes
     ----------
     levels : (h, w) float32 ndarray
         One value per block: its noise over that which the ring or zone was given.
     block_px : int
-        Side of a block, in pixels of the reduced image.
+        Side of a block.
     clean : (H, W) bool ndarray
-        Pixels of the reduced image that are certainly noise.
+        Pixels that are certainly noise.
     """
 
     levels: NDArray[np.float32]

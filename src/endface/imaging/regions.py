@@ -64,7 +64,7 @@ def region_evidence(
     zones : (H, W) uint8 ndarray
         Zone numbers from 1, each with a noise of its own; 0 is not looked at.
     thresholds : sequence of float
-        Score from which a spot counts, one per size, fine to coarse.
+        Score from which a spot counts, one per size, fine to coarse; one at least.
     finest_px : float
         Standard deviation of the smoothing at the finest size.
     noisy : (H, W) uint8 ndarray or None
@@ -78,7 +78,6 @@ def region_evidence(
     """
     spots = Spots(residual.shape)
     coarse, fine, variance = residual, residual, 0.0
-    local_noise: list[LocalNoise] = []
     for level, threshold in enumerate(thresholds):
         factor = 2**level
         if level:
@@ -86,17 +85,16 @@ def region_evidence(
             variance += 0.25 * (factor // 2) ** 2
         sigma = float(np.sqrt(max((finest_px * factor) ** 2 - variance, 0.0))) / factor
         smooth = np.asarray(cv2.GaussianBlur(coarse, (7, 7), sigma), np.float32)
-        if not level:
-            fine = smooth
         parts = middle_pixels(zones, factor)
         loud = parts if noisy is None else middle_pixels(noisy, factor)
         scores, tails, local = _scores(smooth, noise(smooth, factor), (parts, loud), threshold, factor, least)
-        local_noise.append(local)
+        if not level:
+            fine, finest = smooth, local
         seeds = _seeds(scores)
         if seeds.size:
             strength = _strengths(scores.ravel()[seeds], parts.ravel()[seeds], tails, threshold)
             spots.add(smooth, scores, fine, seeds, strength, factor, finest_px)
-    return spots.evidence(tuple(local_noise))
+    return spots.evidence(finest)
 
 
 def halved(values: NDArray[np.float32]) -> NDArray[np.float32]:
