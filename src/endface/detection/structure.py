@@ -37,7 +37,7 @@ class Residual:
     Attributes
     ----------
     gray : (H, W) float32 ndarray
-        Gray values minus illumination and concentric structure; 0 outside `mask`.
+        Gray values minus illumination and concentric structure, over `loudness`; 0 outside `mask`.
     mask : (H, W) bool ndarray
         Pixels that can be judged.
     background : (H, W) float32 ndarray
