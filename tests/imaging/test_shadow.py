@@ -62,6 +62,14 @@ def test_a_film_on_the_glass_is_no_light() -> None:
     assert light_on(face(film)) is None
 
 
+def test_glass_alone_tells_nothing() -> None:
+    image = face(shadow(0.5, 20)).astype(np.float32)
+    radius = RIM.radius_map(SHAPE)
+    inside = radius < 0.95
+    found = shared_light(image, inside, radius[BOX].astype(np.float32), box=BOX, radius_px=RIM.radius_px)
+    assert found is None
+
+
 def test_in_a_shadow_there_is_what_is_there() -> None:
     light = shadow(0.5, 100)
     for spot, count in ((0.0, 0), (60.0, 1)):

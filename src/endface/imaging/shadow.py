@@ -15,6 +15,7 @@ from endface.imaging.illumination import block_means, enlarge
 _REACH = 1.8  # of the radius: so far the ferrule is looked at
 _BLOCK, _SCALE = 1 / 12, 0.12  # of the radius: a block, and what is smooth
 _RINGS = 10
+_LEAST_BLOCKS = 24
 _ROUNDS = 6
 # of the light: differences along the rim that call for a model, and how well both sides must agree
 _UNEVEN, _ALIKE = 0.25, 0.9
@@ -62,16 +63,22 @@ def shared_light(
     live = mask[box].astype(np.float32)
     share = block_means(live, step)
     level = block_means(image[box] * live, step) / np.maximum(share, np.float32(1e-6))
-    rho = block_means(radius, step) / np.maximum(block_means(np.ones_like(radius), step), np.float32(1e-6))
+    rows, cols = (
+        np.minimum(np.arange(count) * step + step // 2, size - 1)
+        for count, size in zip(share.shape, radius.shape, strict=True)
+    )
+    rho = radius[np.ix_(rows, cols)]
     known = (share > 0.6) & (rho < _REACH) & (np.abs(rho - 1) > 0.12) & (level > 0)
-    if np.count_nonzero(known) < 60:
+    rim = known & (np.abs(rho - 1) < 0.35)
+    inside, outside = known & (rho < 1), known & (rho > 1)
+    if min(np.count_nonzero(rim & inside), np.count_nonzero(rim & outside)) < _LEAST_BLOCKS:
         return None
     bright = np.log(np.maximum(level, 1e-3 * float(level[known].max())))
     ring = np.where(rho < 1, np.minimum((rho * _RINGS).astype(int), _RINGS - 1), _RINGS)
-    inside, outside = known & (rho < 1), known & (rho > 1)
-    light = np.zeros_like(bright)
-    rest = bright
-    for _ in range(_ROUNDS):
+    light, rest = np.zeros_like(bright), bright
+    for count in range(_ROUNDS):
+        if count == 1 and np.ptp(light[rim]) < 0.5 * _UNEVEN:
+            return None
         rest = bright - light
         own = np.zeros_like(bright)
         for number in range(_RINGS + 1):
@@ -80,7 +87,6 @@ def shared_light(
                 own[here] = np.median(rest[here])
         rest = bright - own
         light = _smooth(rest, known, _SCALE * radius_px / step)
-    rim = known & (np.abs(rho - 1) < 0.35)
     sides = [_smooth(rest, part, _SCALE * radius_px / step)[rim] for part in (inside, outside)]
     low, high = np.quantile(light[rim], [0.05, 0.95])
     if high - low < _UNEVEN or _correlation(*sides) < _ALIKE:
