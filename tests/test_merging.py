@@ -9,7 +9,7 @@ import pytest
 from endface.annotation import AnatomyZone, Calibration, Defect, Zones, instance_map
 from endface.detection.fields import unite_fields
 from endface.detection.joining import join_onto, owners, trim
-from endface.detection.merging import is_long, merge_findings
+from endface.detection.merging import is_long, join_corners, merge_findings
 from endface.detection.scratches import _with_other_sides
 from endface.imaging.ellipse import Ellipse
 
@@ -213,7 +213,7 @@ def test_a_crack_that_starts_at_the_rim_is_one_with_its_corner_and_chips_are_not
     face = replace(zones(), cladding=Ellipse(200, 200, 150, 150))
     broken = stroke((200, 56), (206, 100), 4, detector="region+rim")
     inside = stroke((207, 103), (150, 130), 4, detector="line")
-    assert len(merge_findings([broken], [inside], [], face)) == 1
+    assert len(join_corners([broken, inside], face)) == 1
     # two breaks of the rim that touch each other stay two
     chips = [stroke((170, 54), (200, 51), 4, detector="rim"), stroke((203, 51), (232, 54), 4, detector="rim")]
-    assert len(merge_findings([], [inside], chips, face)) == 3
+    assert len(join_corners([inside, *chips], face)) == 3

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from endface.annotation import Defect, Zones
 from endface.detection.fields import unite_fields
 from endface.detection.films import detect_films
-from endface.detection.merging import is_long, merge_findings
+from endface.detection.merging import is_long, join_corners, merge_findings
 from endface.detection.rim import detect_rim_chips
 from endface.detection.scratches import detect_lines
 from endface.detection.spots import detect_spots
@@ -30,4 +30,4 @@ def detect_by_evidence(
     chips = detect_rim_chips(residual, zones, epsilon=epsilon / 20)
     found = list(merge_findings(spots, lines, chips, zones))
     films = detect_films(residual, sigma, found, epsilon=epsilon / 20)
-    return tuple(unite_fields(found, films, zones))
+    return tuple(join_corners(unite_fields(found, films, zones), zones))

@@ -58,6 +58,14 @@ def merge_findings(
     return tuple(_link(_share_out(spots, kept_lines, shape), zones))
 
 
+def join_corners(findings: list[Defect], zones: Zones) -> list[Defect]:
+    """Make one defect of the lines that meet at their ends, as the pieces of a jagged crack do.
+
+    Fringes of oil meet as well: what makes a field or a film shall be one before.
+    """
+    return _link(findings, zones, corners=True)
+
+
 def _take_breaks(spots: list[Defect], chips: list[Defect], zones: Zones) -> tuple[list[Defect], list[Defect]]:
     """Make one defect of each chip and the spots on it; return the other spots, and the chips.
 
@@ -212,14 +220,15 @@ def _pieces(defect: Defect) -> list[Defect]:
     return found
 
 
-def _link(findings: list[Defect], zones: Zones) -> list[Defect]:
+def _link(findings: list[Defect], zones: Zones, *, corners: bool = False) -> list[Defect]:
     """Make one defect of the pieces of an interrupted scratch, of one polarity."""
     able = [_may_be_piece(d, zones) for d in findings]
     linked = [d for d, may in zip(findings, able, strict=True) if not may]
     slender = [d for d, may in zip(findings, able, strict=True) if may]
     for polarity in (-1, 0, 1):
         members = [d for d in slender if d.polarity == polarity]
-        groups = link_pieces([describe_piece(d.mask, x_px=d.x_px, y_px=d.y_px) for d in members]).tolist()
+        pieces = [describe_piece(d.mask, x_px=d.x_px, y_px=d.y_px) for d in members]
+        groups = link_pieces(pieces, corners=corners).tolist()
         together: dict[int, list[Defect]] = {}
         for member, group in zip(members, groups, strict=True):
             together.setdefault(group, []).append(member)

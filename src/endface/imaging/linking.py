@@ -79,6 +79,7 @@ def link_pieces(
     max_aside_px: float = 6.5,
     max_angle_deg: float = 15.0,
     min_slenderness: float = 3.0,
+    corners: bool = False,
 ) -> NDArray[np.int64]:
     """Group pieces that continue each other.
 
@@ -87,8 +88,8 @@ def link_pieces(
     `max_gap_px` and the longer piece; where a piece is shorter than `min_slenderness` times its width, as
     between the bars of a broad scratch, also at most that width.
 
-    Lines that end where they meet are one line as well: at a corner, as cracks have them, or where each was
-    followed a little beyond the other's end. Lines that know nothing of each other cross.
+    With `corners`, lines are linked that end where they meet instead: at a corner, as cracks have them, or
+    where each was followed a little beyond the other's end. Lines that know nothing of each other cross.
 
     Returns
     -------
@@ -126,8 +127,12 @@ def link_pieces(
     along = np.where((distance > 4)[:, None], gap / np.maximum(distance, 1.0)[:, None], outward[here])
     cosine = np.cos(np.minimum(np.deg2rad(max_angle_deg), max_aside_px / np.maximum(distance, 1.0)))
     facing = ((outward[here] * along).sum(axis=1) > cosine) & (-(outward[there] * along).sum(axis=1) > cosine)
-    meet = _meet(gap, outward[here], outward[there], np.minimum(length[first], length[second]), narrower)
-    linked = (first != second) & alike & (((distance <= reach) & facing) | (meet & ~stubby))
+    shorter = np.minimum(length[first], length[second])
+    if corners:
+        linked = ~stubby & _meet(gap, outward[here], outward[there], shorter, narrower)
+    else:
+        linked = (distance <= reach) & facing
+    linked &= alike & (first != second)
     group = list(range(n))
     for one, other in zip(first[linked].tolist(), second[linked].tolist(), strict=True):
         old, new = group[other], group[one]
