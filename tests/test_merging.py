@@ -201,7 +201,7 @@ def test_a_ring_is_one_find_and_crossing_scratches_are_not():
         for start in (0, 180)
     ]
     lines = [replace(arc, detector="line") for arc in arcs]
-    assert len(merge_findings([ring], lines, [], zones())) == 1
+    assert len(join_corners(list(merge_findings([ring], lines, [], zones())), zones())) == 1
     broken = replace(ring, mask=ring.mask & ~np.eye(*ring.mask.shape, dtype=bool))
     crossing = both(
         stroke((200, 200), (300, 300)), stroke((200, 300), (300, 200)), stroke((220, 180), (230, 320))
