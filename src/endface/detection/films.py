@@ -66,7 +66,10 @@ def detect_films(
         for region in found:
             if region.excess >= _VISIBLE:
                 score = significance(region.score, n_tests=float(n_tests[0]))
-                np.maximum(canvas, np.float32(score) * _drawn(region, factor, canvas.shape), out=canvas)
+                drawn = _drawn(region, factor, canvas.shape)
+                # where both octaves show a film, the finer one tells better where it ends
+                if factor == _FACTORS[0] or not canvas[drawn].any():
+                    np.maximum(canvas, np.float32(score) * drawn, out=canvas)
     return _regions(canvas * residual.mask)
 
 

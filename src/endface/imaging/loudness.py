@@ -6,6 +6,7 @@ still raise the mean size of what is seen there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,8 @@ _CLIP = 3.0
 # a cell of which less is left tells nothing
 _LEAST_SHARE = 0.2
 _FEWEST_CELLS = 30
-# outline of a region: this share of its own peak, and at the least so many standard deviations
+# outline of a region: this share of the height of its ups and downs at the peak, and at the least so many
+# standard deviations, in an image smoothed by so many cells
 _OUTLINE_SHARE, _OUTLINE_SIGMA, _OUTLINE_CELLS = 0.45, 2.0, 1.2
 
 
@@ -130,7 +132,9 @@ def loud_regions(
     for number in np.flatnonzero(evidence.polarity > 0).tolist():
         seen = evidence.labels == number
         excess = float(evidence.contrast[number])
-        outline = seen | (smooth > np.maximum(_OUTLINE_SHARE * excess, _OUTLINE_SIGMA * spread))
+        # noise and the ups and downs of a film add up as squares
+        height = _OUTLINE_SHARE**2 * (math.exp(2 * excess) - 1)
+        outline = seen | (smooth > np.maximum(0.5 * math.log1p(height), _OUTLINE_SIGMA * spread))
         _, parts = cv2.connectedComponents(outline.astype(np.uint8), connectivity=4)
         mask = np.isin(parts, np.unique(parts[seen]))
         found.append(LoudRegion(mask, float(evidence.scores[number]), excess))
