@@ -20,7 +20,7 @@ _STEP_SIGMAS, _STEP_SHARE, _STEP_LEVELS = 10.0, 0.08, 8
 # A level of graphics is so many times as common beside steep steps as those next to it.
 _PEAK, _N_NEXT = 3.0, 8
 _LEAST_COUNT = 40
-_BAND = 0.05  # of the range, at its ends
+_BAND, _CLAMPED = 0.05, 0.2  # of the range, at its ends; of what lies there, the share at the very end
 # What is left of a step one and two pixels beside it. Of the edge of something overexposed, under the
 # sharpest lens (full width 1.5 px), the next holds four tenths. A smoothed stroke fills the next in part,
 # beside one that is not smoothed something else may begin.
@@ -219,7 +219,8 @@ def _common_levels(image: _Image, places: tuple[_Places, _Places]) -> list[_Leve
     for end, inwards in ((black, 1.0), (white, -1.0)):
         depth = (values.astype(np.float64) - end) * (inwards / (_BAND * (white - black)))
         own, next_to = np.count_nonzero(depth <= 1), np.count_nonzero((depth > 1) & (depth <= 3))
-        if own >= _LEAST_COUNT and 2 * own > _PEAK * next_to:
+        clamped = np.count_nonzero(depth <= 0) >= _CLAMPED * own  # or it is glass with noise, not a limit
+        if own >= _LEAST_COUNT and 2 * own > _PEAK * next_to and clamped:
             inner = end + inwards * _BAND * (white - black)
             found = [pair for pair in found if not min(end, inner) <= pair[1].value <= max(end, inner)]
             found.append((int(own), _Level(end, min(end, inner), max(end, inner), clipped=True)))
