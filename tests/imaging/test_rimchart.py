@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from endface.imaging.ellipse import Ellipse
-from endface.imaging.rimchart import bright_side_sigma, rim_breaks, rim_strip
+from endface.imaging.rimchart import rim_breaks, rim_strip
+from endface.imaging.rimnoise import bright_side_sigma
 
 RIM = Ellipse(60.3, 55.1, 40, 36)
 

@@ -27,7 +27,7 @@ def detect_by_evidence(
     # what is long may be a line itself
     compact = [spot for spot in spots if not is_long(spot)]
     lines = detect_lines(residual, sigma, quiet, local, zones, compact, epsilon=epsilon)
-    chips = detect_rim_chips(residual, zones, epsilon=epsilon / 20)
+    chips = detect_rim_chips(residual, zones, epsilon=epsilon / 100)
     found = list(merge_findings(spots, lines, chips, zones))
     films = detect_films(residual, sigma, found, epsilon=epsilon / 20)
     return tuple(join_corners(unite_fields(found, films, zones), zones))

@@ -14,25 +14,36 @@ from endface.detection.spots import VISIBLE_SPOT
 from endface.detection.structure import Residual
 from endface.imaging.acontrario import score_threshold, significance
 from endface.imaging.ellipse import Ellipse
-from endface.imaging.noise import fit_tail
-from endface.imaging.rimchart import RimStrip, bright_side_sigma, loudness, rim_breaks, rim_strip
+from endface.imaging.rimchart import RimStrip, rim_breaks, rim_strip
+from endface.imaging.rimnoise import (
+    blur_along,
+    bright_side_sigma,
+    grown,
+    level_scores,
+    loudness,
+    matched_filters,
+    quiet_columns,
+)
 
 # along the rim and across it
 _SCALES_PX = ((0.8, 0.8), (1.6, 1.2), (3.2, 1.6))
 # The best of all positions is looked for, not one of a grid of independent places: so many times more tests.
 _POSITIONS = 3.0
 _OUTWARDS_PX = 4.0
-# a chip is of glass
-_OUTSIDE_PX = 1.0
+# outlines of the smallest would follow noise
+_OUTLINE_PX = 1.2
+# spots are looked for a little outside, as a rim is known to half a pixel; a chip is of glass
+_OUTSIDE_PX = 0.5
 _NEAR_RIM_PX = 3.0
 # seen through a filter of its own size a spot has half of its height, a wide one more
 _LEAST_PEAK = 0.7
 # where an edge runs along the pixels' rows or columns, what a codec does to it may leave so much of its place
 _MOVES_PX = 0.03
 # as with other spots, an outline is a share of the spot's own peak
-_OUTLINE_SHARE = 0.45
+_OUTLINE_SHARE = 0.48
 _PASS_SHARE = 0.7
 _REACH_PX = 48
+_REACH_ROWS_PX = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,21 +130,22 @@ def _sizes(
     epsilon: float,
     steepness: NDArray[np.float32],
 ) -> list[_Size]:
-    closed = np.pad(breaks, ((0, 0), (_REACH_PX, _REACH_PX)), mode="wrap")
+    quiet, covariance = quiet_columns(breaks, known, least=least)
     sizes = []
     for along, across in _SCALES_PX:
-        smooth = np.asarray(cv2.GaussianBlur(closed, (0, 0), along, sigmaY=across), np.float32)
-        smooth = smooth[:, _REACH_PX:-_REACH_PX]
-        sigma = np.maximum(bright_side_sigma(smooth, known), np.float32(least * 0.28 / along))
+        filters = matched_filters(covariance, across)
+        seen = blur_along(filters @ breaks, along)
+        still = ~grown(~quiet, round(along))
+        still = still if still.mean() > 0.1 else quiet
+        sigma = np.sqrt(np.square(seen[:, still]).mean(axis=1))
         # the moves repeat with every pixel's row that the rim crosses: smoothing leaves so much of them
         moves = np.float32(_MOVES_PX) * np.exp(-2 * (np.float32(np.pi * along) * strip.tilt) ** 2)
-        score = -smooth / np.hypot(sigma[:, None], steepness[:, None] * moves)
+        score = -seen / np.hypot(sigma[:, None], np.abs(filters @ steepness)[:, None] * moves)
         n_tests = _n_tests(known, (along, across))
         threshold = score_threshold(n_tests=n_tests, epsilon=epsilon)
-        raw = fit_tail(score[known]).raw_score(threshold)
-        sizes.append(
-            _Size(smooth, np.asarray(score * known / np.float32(raw), np.float32), threshold, n_tests)
-        )
+        score, raw = level_scores(score * known, known, threshold=threshold, beside_px=int(along))
+        smooth = blur_along(breaks, max(along, _OUTLINE_PX), max(across, _OUTLINE_PX))
+        sizes.append(_Size(smooth, np.asarray(score / np.float32(raw), np.float32), threshold, n_tests))
     return sizes
 
 
@@ -144,18 +156,21 @@ def _spots(
     n = sizes[0].smooth.shape[1]
     owner = np.zeros(sizes[0].smooth.shape, bool)
     found = []
-    for size in sizes:
+    for size, (along, _) in zip(sizes, _SCALES_PX, strict=True):
         peak = (size.scores >= 1) & (size.scores == cv2.dilate(size.scores, np.ones((3, 3), np.uint8)))
-        rows, cols = np.nonzero(peak & (-size.smooth >= visible[:, None]))
+        rows, cols = np.nonzero(peak)
         for i in np.argsort(-size.scores[rows, cols], kind="stable"):
-            if owner[rows[i], cols[i]]:
+            row, col = _darkest(size.smooth, rows[i], cols[i], reach_px=max(1, round(along)))
+            if -size.smooth[row, col] < visible[row] or owner[row, col] or owner[rows[i], cols[i]]:
                 continue
-            around = np.arange(cols[i] - _REACH_PX, cols[i] + _REACH_PX + 1) % n
-            level = _OUTLINE_SHARE * size.smooth[rows[i], cols[i]]
+            around = np.arange(col - _REACH_PX, col + _REACH_PX + 1) % n
+            level = _OUTLINE_SHARE * size.smooth[row, col]
             dark = (size.smooth[:, around] <= level) & (size.scores[:, around] > 0)
             _, labels = cv2.connectedComponents(dark.astype(np.uint8), connectivity=4)
-            body = labels == labels[rows[i], _REACH_PX]
-            body = _own_side(body, size.smooth[:, around], peak[:, around], rows[i])
+            if not labels[row, _REACH_PX]:
+                continue
+            body = labels == labels[row, _REACH_PX]
+            body = _own_side(body, size.smooth[:, around], peak[:, around], row)
             fresh = body & ~owner[:, around]
             # what smaller sizes explain is not found again
             if np.count_nonzero(fresh) < 0.5 * np.count_nonzero(body):
@@ -167,6 +182,15 @@ def _spots(
             column = int(around[x])
             found.append((fresh[y : y + height, x : x + width], y, column, score))
     return found
+
+
+def _darkest(smooth: NDArray[np.float32], row: int, col: int, *, reach_px: int) -> tuple[int, int]:
+    """Return the darkest place near a peak of the scores: these weigh rows by how quiet they are."""
+    n, top = smooth.shape[1], max(row - _REACH_ROWS_PX, 0)
+    columns = np.arange(col - reach_px, col + reach_px + 1) % n
+    near = smooth[top : row + _REACH_ROWS_PX + 1, columns]
+    down, right = np.unravel_index(int(near.argmin()), near.shape)
+    return int(top + down), int(columns[right])
 
 
 def _own_side(

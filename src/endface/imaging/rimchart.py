@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.rim import ray_radius_px
+from endface.imaging.rimnoise import bright_side_sigma, window_px
 from endface.imaging.sliding import running_mean, running_median
 
-# what is shorter than this share of the circumference, and than so many pixels, breaks the rim
-_WINDOW_SHARE = 1 / 18
-_WINDOW_PX = 41
 # of a window, the brighter part is whole: a rim chipped all along is dark over more than half its length
 _WHOLE_QUANTILE = 0.7
 _BLOCKS = 16
@@ -27,12 +25,16 @@ _SOFT_PX = (1.6, 1.2)
 # and what is so much brighter lies on it
 _BRIGHT = 5.0
 _ROUNDS = 4
-# cells of the rim's profile: so many to a pixel across the rim; along it so long, or this share of it
+_BESIDE_ROUNDS = 2
+# cells of the rim's profile: so many to a pixel across the rim
 _FINE = 4
+# light changes all round it as slowly as so many waves tell
+_WAVES = 4
+# a place is compared with those beside it, not with itself: what is dark would be less so. So many cells in
+# all and left out in the middle, each so long, or this share of the rim
 _CELL_PX = 6
 _CELL_SHARE = 1 / 200
-# a place is compared with those beside it, not with itself: what is dark would be less so
-_AROUND = np.array([[1] * 6 + [0] * 3 + [1] * 6], np.float64)
+_AROUND, _SELF = 15, 3
 # cells with fewer whole pixels say less
 _LEAST_COUNT = 0.5
 # the profile reaches so far beyond the strip, as interpolation does
@@ -171,12 +173,13 @@ def rim_strip(
 def rim_breaks(image: NDArray[np.float32], strip: RimStrip) -> NDArray[np.float32]:
     """Return what an image (H, W) shows along the rim besides the rim itself, on the strip, (M, N).
 
-    A pixel is compared with what lies as far from the rim as it does, near by where the rim is whole. Pixels
-    meet an edge at all distances, not at whole ones, so such a profile is finer than the pixels. Were
-    the picture straightened first, interpolation would draw waves along every sharp edge, larger than noise.
+    A pixel is compared with what lies as far from the rim as it does, where the rim is whole. Pixels meet an
+    edge at all distances, not at whole ones, so such a profile is finer than the pixels. Were the picture
+    straightened first, interpolation would draw waves along every sharp edge, larger than noise.
 
-    First the brighter part of a window along the rim stands for it, then the mean of what is not darker than
-    that: a rim may be chipped over more than half of a window.
+    The profile is the same all round but for slow waves: chips in a row cannot hide in their own mean. Only
+    what is left is compared with its neighbours. What is broken takes no part; it is known by its contrast to
+    the brighter part of a window along the rim, as an arc darker than the rest is no chip.
 
     References
     ----------
@@ -194,23 +197,26 @@ def rim_breaks(image: NDArray[np.float32], strip: RimStrip) -> NDArray[np.float3
     """
     y, x = strip.pixels(image.shape)
     column, row = strip.place(x, y)
-    straight = strip.unroll(image)
-    whole = _bright_part(straight, max(_WINDOW_PX, round(straight.shape[1] * _WINDOW_SHARE)))
-    whole += np.median(straight - whole, axis=1)[:, None]
+    whole = _level(strip.unroll(image))
     rest = image[y, x] - _look_up(whole, column, row)
-    profile = _Profile(rest, strip, column, row)
+    profile = _Profile(image[y, x], strip, column, row)
     canvas = np.zeros(image.shape, np.float32)
-    near = np.clip(np.rint(row).astype(int), 0, len(whole) - 1), np.rint(column).astype(int) % whole.shape[1]
     for _ in range(_ROUNDS):
         canvas[y, x] = rest
-        rest = profile.rest(_intact(strip.unroll(canvas))[near])
+        intact = _intact(strip.unroll(canvas))
+        canvas[y, x] = profile.without_mean(intact)
+        rest = profile.without_waves(strip.unroll(canvas), intact)
     canvas[y, x] = rest
-    return strip.unroll(canvas)
+    breaks = strip.unroll(canvas)
+    for _ in range(_BESIDE_ROUNDS):
+        breaks -= _beside(breaks, _intact(breaks))
+    return breaks
 
 
 def _intact(breaks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mark with 1 what is whole, with 0 what is dark or far too bright, or lies beside that."""
-    closed = cv2.copyMakeBorder(breaks, 0, 0, 8, 8, cv2.BORDER_WRAP)
+    """Mark with 1 what is whole, with 0 what is dark or far too bright for its place, or lies beside that."""
+    local = breaks - _level(breaks)
+    closed = cv2.copyMakeBorder(local, 0, 0, 8, 8, cv2.BORDER_WRAP)
     blurred = cv2.GaussianBlur(closed, (0, 0), _SOFT_PX[0], sigmaY=_SOFT_PX[1])
     soft = np.asarray(blurred[:, 8:-8], np.float32)
     sigma = bright_side_sigma(soft)[:, None]
@@ -219,10 +225,10 @@ def _intact(breaks: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class _Profile:
-    """What pixels (K,) at all distances from a rim show where it is whole.
+    """What pixels (K,) at all distances from a rim show besides the rim: a better guess with every call.
 
-    The sum of three parts: the same all round; what the surroundings on the rim have besides; and, where
-    the rim lies nearly along the pixels' rows or columns, what camera and codec make of that.
+    The rim is the sum of three parts: the same all round; slow waves; and, where it lies nearly along the
+    pixels' rows or columns, what camera and codec make of that.
     """
 
     def __init__(
@@ -233,40 +239,47 @@ class _Profile:
         row: NDArray[np.float64],
     ) -> None:
         n, n_rows = len(strip.shift_px), len(strip.offset_px)
-        cells = max(round(n / max(_CELL_PX, _CELL_SHARE * n)), _AROUND.size)
         self.values = values
-        self.shape = _FINE * (n_rows + 2 * _MARGIN), cells
+        self.column, self.row = column, row
+        self.near = np.clip(np.rint(row).astype(int), 0, n_rows - 1), np.rint(column).astype(int) % n
+        self.size = _FINE * (n_rows + 2 * _MARGIN)
         self.down = _FINE * (row + _MARGIN + 0.5)
-        self.along = column * (cells / n)
-        fine = np.clip(self.down.astype(int), 0, self.shape[0] - 1)
-        self.cell = fine * cells + self.along.astype(int) % cells
-        slant = _SLANTS_PER_UNIT * strip.tilt[np.rint(column).astype(int) % n]
+        self.fine = np.clip(self.down.astype(int), 0, self.size - 1)
+        angle = np.arange(n) * (2 * np.pi / n)
+        waves = [wave(k * angle) for k in range(_WAVES + 1) for wave in (np.cos, np.sin)]
+        self.waves = np.array(waves[:1] + waves[2:], np.float32)
+        slant = _SLANTS_PER_UNIT * strip.tilt[self.near[1]]
         self.level = np.flatnonzero(slant < _SLANTS)
         self.slant = slant[self.level] + 0.5
         quarter = (column[self.level] * (4 / n) + 0.5).astype(int) % 4
-        line = quarter * self.shape[0] + fine[self.level]
+        line = quarter * self.size + self.fine[self.level]
         self.quarter_cell = line * (_SLANTS + 1) + self.slant.astype(int)
 
-    def rest(self, intact: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what is left of the values; `intact` (K,) are their weights. A better guess every time."""
-        size = self.shape[0] * self.shape[1]
-        count = np.bincount(self.cell, intact, size).reshape(self.shape)
-        total = np.bincount(self.cell, intact * self.values, size).reshape(self.shape)
-        everywhere = total.sum(axis=1, keepdims=True) / (count.sum(axis=1, keepdims=True) + _LEAST_COUNT)
-        total -= count * everywhere
-        mean = _beside(total) / (_beside(np.asarray(count, np.float64)) + _LEAST_COUNT)
-        same = _look_up(everywhere.repeat(2, axis=1), np.zeros_like(self.down), self.down - 0.5)
-        self.values = self.values - same
-        rest = self.values - _look_up(mean, self.along - 0.5, self.down - 0.5)
+    def without_mean(self, intact: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take away what is the same all round; the strip `intact` (M, N) holds the weights."""
+        weights = intact[self.near]
+        count = np.bincount(self.fine, weights, self.size)
+        total = np.bincount(self.fine, weights * self.values, self.size)
+        mean = (total / (count + _LEAST_COUNT))[:, None].repeat(2, axis=1)
+        self.values = self.values - _look_up(mean, np.zeros_like(self.down), self.down - 0.5)
+        return self.values
+
+    def without_waves(self, strip: NDArray[np.float32], intact: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take away slow waves of the `strip` (M, N) that holds the values, and what all four sides share."""
+        weighted = intact[:, None, :] * self.waves
+        normal = weighted @ self.waves.T
+        # rows with little that is whole have small waves
+        normal += np.float32(1e-3 * strip.shape[1]) * np.eye(len(self.waves), dtype=np.float32)
+        heights = np.linalg.solve(normal, weighted @ strip[:, :, None])
+        slow = np.asarray(heights[:, :, 0] @ self.waves, np.float32)
+        self.values = self.values - _look_up(slow, self.column, self.row)
         if self.level.size:
-            alias = self._alias(rest[self.level])
-            self.values[self.level] -= alias
-            rest[self.level] -= alias
-        return rest
+            self.values[self.level] -= self._alias(self.values[self.level])
+        return self.values
 
     def _alias(self, rest: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the part that all four sides share where the rim lies along the pixels' rows or columns."""
-        shape = 4, self.shape[0], _SLANTS + 1
+        shape = 4, self.size, _SLANTS + 1
         size = shape[0] * shape[1] * shape[2]
         count = np.bincount(self.quarter_cell, minlength=size).reshape(shape)
         # chips lie on one side of the fibre or another, this on all four
@@ -277,10 +290,18 @@ class _Profile:
         return _look_up(table, self.slant - 0.5, self.down[self.level] - 0.5)
 
 
-def _beside(chart: NDArray[np.number]) -> NDArray[np.float64]:
-    half = _AROUND.size // 2
-    closed = np.pad(chart.astype(np.float64), ((0, 0), (half, half)), mode="wrap")
-    return np.asarray(cv2.filter2D(closed, -1, _AROUND)[:, half:-half])
+def _beside(breaks: NDArray[np.float32], intact: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what the places beside each show where they are whole, but not what it shows itself."""
+    n = breaks.shape[1]
+    cell = max(_CELL_PX, n * _CELL_SHARE)
+    wide, narrow = (int(cells * cell) | 1 for cells in (_AROUND, _SELF))
+    half = wide // 2 + 1
+    parts = []
+    for part in (breaks * intact, intact):
+        closed = cv2.copyMakeBorder(part, 0, 0, half, half, cv2.BORDER_WRAP)
+        sums = [cv2.boxFilter(closed, -1, (width, 1), normalize=False) for width in (wide, narrow)]
+        parts.append((sums[0] - sums[1])[:, half:-half])
+    return np.asarray(parts[0] / (parts[1] + np.float32(0.05 * (wide - narrow))), np.float32)
 
 
 def _look_up(
@@ -293,6 +314,12 @@ def _look_up(
     places.reshape(2, -1)[:, :size] = column + 2, row
     found = cv2.remap(closed, places[0], places[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found.ravel()[:size])
+
+
+def _level(strip: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what the brighter part of a window along the rim shows, rows with their own medians."""
+    level = _bright_part(strip, window_px(strip.shape[1]))
+    return np.asarray(level + np.median(strip - level, axis=1)[:, None], np.float32)
 
 
 def _bright_part(strip: NDArray[np.float32], window: int) -> NDArray[np.float32]:
@@ -317,67 +344,3 @@ def _running(values: NDArray[np.float32], window: int) -> NDArray[np.float32]:
     closed = cv2.copyMakeBorder(values, 0, 0, half, half, cv2.BORDER_WRAP)
     twice = cv2.blur(cv2.blur(closed, (half | 1, 1)), (half | 1, 1))
     return np.asarray(twice[:, half : half + values.shape[1]])
-
-
-def bright_side_sigma(
-    rows: NDArray[np.float32], known: NDArray[np.bool_] | None = None
-) -> NDArray[np.float32]:
-    """Return the noise (M,) of each row, as a standard deviation, from its bright half: breaks are dark.
-
-    Parameters
-    ----------
-    rows : (M, N) float32 ndarray
-        Noise about 0, with breaks.
-    known : (M, N) bool ndarray, optional
-        Pixels that count.
-
-    Examples
-    --------
-    >>> noise = np.random.default_rng(0).normal(0, 2, (5, 4000)).astype(np.float32)
-    >>> noise[:, :1000] = -50
-    >>> sigma = bright_side_sigma(noise)
-    >>> bool(1.8 < sigma.min() and sigma.max() < 2.2)
-    True
-    """
-    # some hundred values tell enough of a row
-    step = max(1, rows.shape[1] // 600)
-    rows = rows[:, ::step]
-    bright = rows > 0
-    if known is not None:
-        bright &= known[:, ::step]
-    ordered = np.where(bright, rows, np.float32(np.inf))
-    ordered.sort(axis=1)
-    count = np.count_nonzero(bright, axis=1)
-    level = np.zeros(len(rows), np.float32)
-    # half of a normal law: its median and its 80 % quantile
-    for share, deviations in ((0.5, 0.6745), (0.8, 1.2816)):
-        place = np.minimum((share * count).astype(int), rows.shape[1] - 1)
-        level = np.maximum(level, ordered[np.arange(len(rows)), place] / np.float32(deviations))
-    return np.asarray(
-        cv2.dilate(np.where(count > 0, level, 0)[:, None], np.ones((3, 1), np.uint8))[:, 0], np.float32
-    )
-
-
-def loudness(rows: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return the noise round each place of a strip (M, N) in units of its row's, from the bright side.
-
-    Reflections make arcs of a rim brighter, and so louder. Never below 0.8 nor above 2.5.
-
-    Examples
-    --------
-    >>> noise = np.random.default_rng(0).normal(0, 2, (12, 900)).astype(np.float32)
-    >>> noise[:, :300] *= 2
-    >>> level = loudness(noise, np.ones(noise.shape, bool))
-    >>> bool(level[6, 150] > 1.4 * level[6, 600])
-    True
-    """
-    sigma = bright_side_sigma(rows, known)[:, None]
-    weights = ((rows > 0) & known).astype(np.float32)
-    square = weights * np.square(np.minimum(rows / np.maximum(sigma, np.float32(1e-6)), 3))
-    half = max(_WINDOW_PX, round(rows.shape[1] * _WINDOW_SHARE)) // 2
-    total, count = (
-        cv2.blur(cv2.copyMakeBorder(part, 0, 0, half, half, cv2.BORDER_WRAP), (2 * half + 1, 5))
-        for part in (square, weights)
-    )
-    level = np.sqrt(np.maximum(total, 0) / np.maximum(count, np.float32(1e-3)))[:, half:-half]
-    return np.asarray(np.clip(level, 0.8, 2.5), np.float32)
