@@ -12,8 +12,8 @@ from endface.annotation import Decision
 from endface.crossings import crossing_scratches
 from endface.errors import FormatError
 from endface.grading import grade, load_profile, score_severity
-from endface.profiles import Profile
-from endface.profiles._counting import tally_bins
+from endface.profiles import Profile, Rule
+from endface.profiles._counting import Sizes, tally_bins
 
 PASS, FAIL = Decision.PASS, Decision.FAIL
 MARGINAL, INDETERMINATE = Decision.MARGINAL, Decision.INDETERMINATE
@@ -85,12 +85,23 @@ def test_other_readings_differ_only_where_they_say(name):
     profile = load_profile(name)
     (other,) = profile.alt_values
     for um in (9.9, 10.0, 10.1):
-        size, sd, sure = np.array([um]), np.zeros(1), np.ones(1)
+        sizes, sure = Sizes(np.array([um]), np.zeros(1), np.zeros(1)), np.ones(1)
         taken, read = (
-            tally_bins(rules, size, sd, sure, sure > 0)[0].chance
+            tally_bins(rules, sizes, sure, sure > 0)[0].chance
             for rules in (profile.rules["D"].defects, other.rules)
         )
         assert (taken == read) == (um != 10.0)
+
+
+@given(um=st.floats(0.5, 200), relative=st.floats(0.01, 0.4), ratio=st.floats(0.2, 5))
+def test_an_error_that_is_a_share_of_the_size_is_alike_either_way(um, relative, ratio):
+    def below(size, at):
+        bins = (Rule(lt=at, limit=0), Rule(ge=at, limit=None))
+        one = np.ones(1)
+        return tally_bins(bins, Sizes(size * one, 0 * one, relative * one), one, one > 0)[0].chance
+
+    assert below(um, ratio * um) + below(um, um / ratio) == pytest.approx(1)
+    assert below(um, ratio * um) == pytest.approx(below(2 * um, 2 * ratio * um))
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────

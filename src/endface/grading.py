@@ -23,7 +23,7 @@ from endface.annotation import Decision, RuleOutcome, Verdict, any_exceeded
 from endface.crossings import crossing_scratches, zone_chances
 from endface.errors import FormatError
 from endface.profiles import Profile, Rule, ZoneRules, choose_profile, load_profile, profile_names
-from endface.profiles._counting import Floats, Tally, tally_bins
+from endface.profiles._counting import Floats, Sizes, Tally, tally_bins
 from endface.severity import numbers, score_severity
 
 __all__ = [
@@ -210,10 +210,8 @@ class _Things:
     zones: list[frozenset[str]]
     reach: Mapping[str, Floats]
     types: list[str]
-    width: Floats
-    width_sd: Floats
-    diameter: Floats
-    diameter_sd: Floats
+    widths: Sizes
+    diameters: Sizes
     real: Floats
     scratch: Floats
     dirt: Floats
@@ -246,6 +244,7 @@ def _things(
     width, diameter = (
         known * shrink * _values(table, name, math.nan) for name in ("width_um", "diameter_um")
     )
+    edge, ragged = np.full(len(types), np.nan_to_num(sd_um)), _values(table, "diameter_sd_um", 0.0)
     confidence = _values(table, "confidence", 1.0)
     odds = EVEN_CONFIDENCE / (1.0 - EVEN_CONFIDENCE)
     scratch, dirt = (np.array([name == kind for name in types], np.float64) for kind in CLASS_CHANCES)
@@ -253,10 +252,8 @@ def _things(
         zones,
         reach,
         types,
-        width=width,
-        width_sd=np.hypot(np.nan_to_num(sd_um), _values(table, "width_sd_um", 0.0)),
-        diameter=diameter,
-        diameter_sd=np.hypot(np.nan_to_num(sd_um), _values(table, "diameter_sd_um", 0.0)),
+        widths=Sizes(width, np.hypot(edge, _values(table, "width_sd_um", 0.0)), 0.0 * edge),
+        diameters=Sizes(diameter, edge, ragged / _values(table, "diameter_um", math.inf)),
         real=confidence
         / (confidence + odds * (1.0 - confidence))
         * _visible(_values(table, "line_snr", 0.0), _values(table, "snr", math.inf)),
@@ -283,7 +280,7 @@ def _unknown_sizes(things: _Things, profile: Profile) -> int:
     judged = {zone for zone, _ in profile.judged}
     inside = np.array([bool(judged & zones) for zones in things.zones], np.bool_)
     scratch = np.array([name == "scratch" for name in things.types], np.bool_)
-    return int(np.count_nonzero(inside & np.isnan(np.where(scratch, things.width, things.diameter))))
+    return int(np.count_nonzero(inside & np.isnan(np.where(scratch, things.widths.um, things.diameters.um))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,10 +322,9 @@ def _judge_zone(
     outcomes: list[RuleOutcome] = []
     words: list[str] = []
     for kind, bins in rules.lists():
-        wide = kind == "scratches"
-        size, sd = (things.width, things.width_sd) if wide else (things.diameter, things.diameter_sd)
         chance = things.real * chances[kind] * things.reach[zone]
-        tallies = tally_bins(bins, size, sd, chance, members[kind] & inside)
+        sizes = things.widths if kind == "scratches" else things.diameters
+        tallies = tally_bins(bins, sizes, chance, members[kind] & inside)
         for rule, tally in zip(bins, tallies, strict=True):
             decision = _decision(tally.chance, marginal_chance)
             outcomes.append(

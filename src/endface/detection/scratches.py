@@ -161,13 +161,15 @@ def _lines_at(
     if not candidates:
         return [], promising
     noise = contrast_noise(image, parts, noisy, side_px=_SIDE_PX)
+    # ripples along the rim tell nothing of a line: it crosses where it is seen on both sides
+    silent = np.where(parts == RIM, np.float32(np.inf), noise)
     seen = []
     for polarity, candidate in candidates:
         line = confirm_line(
             candidate,
             image,
             polarity=polarity,
-            noise=noise,
+            noise=silent,
             side_px=_SIDE_PX,
             high=confirmed,
             min_contrast=visible,
@@ -176,8 +178,6 @@ def _lines_at(
         if line is not None:
             seen.append((polarity, line))
     spread = path_spread(image, noise, clean, side_px=_SIDE_PX) if seen else 1.0
-    # along the rim nothing tells that a line goes on: it does where it is seen beyond, too
-    silent = np.where(parts == RIM, np.float32(np.inf), noise)
     found = []
     for polarity, line in seen:
         sure = significance(line_strength(line), n_tests=n_paths)

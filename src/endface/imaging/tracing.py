@@ -220,7 +220,7 @@ def confirm_line(
     polarity : int
         -1 for a dark, +1 for a bright line.
     noise : (H, W) float32 ndarray
-        Standard deviation of the one-pixel contrast at each pixel.
+        Standard deviation of the one-pixel contrast at each pixel, infinite where nothing is known.
     side_px : float
         Distance of the sides.
     high : float
@@ -240,8 +240,9 @@ def confirm_line(
     col, row = np.clip(np.round(points).astype(int), 0, [image.shape[1] - 1, image.shape[0] - 1]).T
     scores = np.asarray(contrast / noise[row, col], np.float32)
     z = np.clip(scores, *_CLIP)
-    crest = line.scores >= 0.7 * line.scores.max()
-    if float(quantiles(z[crest], (0.5,))[0]) <= 0.2:
+    known = np.isfinite(noise[row, col])
+    crest = known & (line.scores >= 0.7 * line.scores.max(initial=0.0, where=known))
+    if not known.any() or float(quantiles(z[crest], (0.5,))[0]) <= 0.2:
         return None
     # relative to the line's own contrast: a strong line ends where it ends, not where noise says no
     typical = float(quantiles(scores[crest], (0.5,))[0])

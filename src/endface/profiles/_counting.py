@@ -5,6 +5,7 @@ Knows numbers and bins alone; zones, kinds and words are in `grading`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,8 +27,27 @@ class Tally:
     chance: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes of things with their standard uncertainties, (N,) float64 each.
+
+    Attributes
+    ----------
+    um
+        As measured. NaN is unknown: what the rules allow best.
+    sd_um
+        Uncertainty whatever the size, as that of an edge.
+    relative_sd
+        Uncertainty that comes on top, as a share of the size: that of a ragged outline.
+    """
+
+    um: Floats
+    sd_um: Floats
+    relative_sd: Floats
+
+
 def tally_bins(
-    rules: Sequence[Rule], size_um: Floats, sd_um: Floats, chance: Floats, counted: NDArray[np.bool_]
+    rules: Sequence[Rule], sizes: Sizes, chance: Floats, counted: NDArray[np.bool_]
 ) -> tuple[Tally, ...]:
     """Count things by each rule of a list.
 
@@ -39,8 +59,7 @@ def tally_bins(
     ----------
     rules : sequence of Rule
         Bins that do not overlap; sizes between and beyond them are allowed in any number.
-    size_um, sd_um : (N,) float64 ndarray
-        Sizes and their standard uncertainties. A size that is NaN is unknown: what the rules allow best.
+    sizes : Sizes
     chance : (N,) float64 ndarray
         How likely each thing is one that the list judges.
     counted : (N,) bool ndarray
@@ -49,17 +68,19 @@ def tally_bins(
     Examples
     --------
     >>> rules = (Rule(lt=2, limit=None), Rule(ge=2, le=5, limit=1), Rule(gt=5, limit=0))
-    >>> size, sure = np.array([3.0, 4.8]), np.ones(2)
-    >>> [round(tally.chance, 2) for tally in tally_bins(rules, size, 0.0 * sure, sure, sure > 0)]
+    >>> um, sure = np.array([3.0, 4.8]), np.ones(2)
+    >>> exact, blurred = Sizes(um, 0.0 * sure, 0.0 * sure), Sizes(um, 0.4 * sure, 0.0 * sure)
+    >>> [round(tally.chance, 2) for tally in tally_bins(rules, exact, sure, sure > 0)]
     [0.0, 1.0, 0.0]
-    >>> [round(tally.chance, 2) for tally in tally_bins(rules, size, 0.4 * sure, sure, sure > 0)]
+    >>> [round(tally.chance, 2) for tally in tally_bins(rules, blurred, sure, sure > 0)]
     [0.0, 0.66, 0.33]
     """
-    likely = _chances_of_bins(rules, size_um, sd_um) * chance
-    measured = _chances_of_bins(rules, size_um, np.zeros_like(sd_um)) > 0
+    likely = _chances_of_bins(rules, sizes) * chance
+    exact = np.zeros_like(sizes.um)
+    measured = _chances_of_bins(rules, Sizes(sizes.um, exact, exact)) > 0
     tallies = []
     for rule, share, inside in zip(rules, likely, measured & counted, strict=True):
-        known = size_um[inside & np.isfinite(size_um)]
+        known = sizes.um[inside & np.isfinite(sizes.um)]
         exceeded = 0.0
         if rule.limit is not None and share.size > rule.limit:
             exceeded = float(np.sort(share)[-1 - rule.limit])
@@ -67,12 +88,12 @@ def tally_bins(
     return tuple(tallies)
 
 
-def _chances_of_bins(rules: Sequence[Rule], size_um: Floats, sd_um: Floats) -> Floats:
+def _chances_of_bins(rules: Sequence[Rule], sizes: Sizes) -> Floats:
     """Return how likely each size lies in the bin of each rule, (rules, things)."""
-    chances = np.zeros((len(rules), size_um.size))
+    chances = np.zeros((len(rules), sizes.um.size))
     for row, rule in zip(chances, rules, strict=True):
-        row[:] = _below(rule.upper, size_um, sd_um) - _below(rule.lower, size_um, sd_um)
-    unknown = np.isnan(size_um)
+        row[:] = _below(rule.upper, sizes) - _below(rule.lower, sizes)
+    unknown = np.isnan(sizes.um)
     chances[:, unknown] = 0.0
     limits = [rule.limit for rule in rules if rule.limit is not None]
     if len(limits) == len(rules) > 0 and _no_gap(rules):
@@ -80,14 +101,20 @@ def _chances_of_bins(rules: Sequence[Rule], size_um: Floats, sd_um: Floats) -> F
     return chances
 
 
-def _below(cut: Cut, size_um: Floats, sd_um: Floats) -> Floats:
-    """Return how likely each size lies below a cut; what was found has a size above 0."""
+def _below(cut: Cut, sizes: Sizes) -> Floats:
+    """Return how likely each size lies below a cut; what was found has a size above 0.
+
+    An error that is a share of the size is one of its logarithm, and 2 sinh(log(at / size) / 2) is
+    (at - size) / sqrt(at size): so both kinds of errors add.
+    """
     at, beyond = cut
     if at <= 0.0:
-        return np.zeros_like(size_um)
-    exact = np.asarray((size_um <= at if beyond else size_um < at), np.float64)
-    distance = (at - size_um) / np.where(sd_um > 0, sd_um, 1.0)
-    return np.where(sd_um > 0, error_below(distance), exact)
+        return np.zeros_like(sizes.um)
+    exact = np.asarray((sizes.um <= at if beyond else sizes.um < at), np.float64)
+    if math.isinf(at):
+        return exact
+    sd = np.sqrt(sizes.sd_um**2 + sizes.relative_sd**2 * at * sizes.um)
+    return np.where(sd > 0, error_below((at - sizes.um) / np.where(sd > 0, sd, 1.0)), exact)
 
 
 def error_below(distance: Floats) -> Floats:
