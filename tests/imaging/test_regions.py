@@ -30,7 +30,7 @@ def discs(*items, shape=SHAPE, blur=0.8):
     return cv2.GaussianBlur(image, (0, 0), blur)
 
 
-def find(image, *, zones=None, epsilon=0.1):
+def find(image, *, zones=None, epsilon=0.1, grain=False):
     zones = np.ones(image.shape, np.uint8) if zones is None else zones
     tests = [max(zones.size / (2 * np.pi * s * s), 1) for s in SCALES]
     limits = [score_threshold(n_tests=n, epsilon=epsilon / 12) for n in tests]
@@ -39,7 +39,7 @@ def find(image, *, zones=None, epsilon=0.1):
         live = middle_pixels(zones, factor) > 0
         return np.full(values.shape, max(robust_sigma(values[live]), 1e-3), np.float32)
 
-    return region_evidence(image, level, zones, thresholds=limits, finest_px=SCALES[0])
+    return region_evidence(image, level, zones, thresholds=limits, finest_px=SCALES[0], grain=grain)
 
 
 def test_noise_is_evened():
@@ -55,6 +55,30 @@ def test_noise_is_evened():
     assert max(after) < 1.15 * min(after)
     # an image with nothing but noise is hardly changed
     np.testing.assert_allclose(find(noise()).noise.evened(noise()), noise(), rtol=0.25)
+
+
+def grained(seed, coarse_px=3.0):
+    """A grain of standard deviation 2 under fine noise of a third."""
+    field = cv2.GaussianBlur(noise(seed, (400, 400)), (0, 0), coarse_px)
+    return 2 * field / field.std() + noise(seed + 100, (400, 400)) / 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_small_spots_are_seen_through_a_coarser_grain(seed):
+    places = [(40 + 80 * i, 40 + 80 * j) for i in range(5) for j in range(5)]
+    image = grained(seed) + discs(*((x, y, 2.5, -16) for x, y in places), shape=(400, 400))
+    seen, blind = (find(image, grain=grain) for grain in (True, False))
+    hits, before = (sum(found.labels[y, x] > 0 for x, y in places) for found in (seen, blind))
+    assert hits == len(places)
+    assert before < 5
+    none, also_none = (len(find(grained(seed), grain=grain).scores) for grain in (True, False))
+    assert none <= also_none + 1
+
+
+def test_even_noise_and_grain_of_the_size_of_spots_are_left_as_they_are():
+    for image in (noise(shape=(400, 400)), grained(0, coarse_px=0.8)):
+        seen, plain = (find(image, grain=grain) for grain in (True, False))
+        np.testing.assert_array_equal(seen.labels, plain.labels)
 
 
 def test_noise_has_no_spots():

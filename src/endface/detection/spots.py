@@ -38,6 +38,7 @@ def detect_spots(
         thresholds=[score_threshold(n_tests=n, epsilon=epsilon / 2) for n in n_tests],
         finest_px=_SCALES_PX[0],
         noisy=residual.noisy,
+        grain=zones.cladding is not None,
         # blocks and steps that a codec leaves are as high at every size
         least=0.0 if residual.noisy is residual.zones else residual.least,
     )

@@ -190,11 +190,12 @@ class Tail:
         return positive
 
 
-def fit_tail(scores: NDArray[np.float32], *, max_slope: float = 0.2) -> Tail:
+def fit_tail(scores: NDArray[np.float32], *, max_slope: float = 0.2, heavier: bool = False) -> Tail:
     """Fit `Tail` to standardised scores of noise that hold a few per cent of defects.
 
     Uses the 95 % and 99.7 % quantiles of the side with the lighter tail: defects of one image are mostly
-    darker or mostly brighter than their surroundings, noise is neither.
+    darker or mostly brighter than their surroundings, noise is neither. With `heavier`, the side with the
+    heavier one, and a slope of any size.
 
     Examples
     --------
@@ -209,11 +210,12 @@ def fit_tail(scores: NDArray[np.float32], *, max_slope: float = 0.2) -> Tail:
     # sorting all is several times as fast as selecting four: it is done in vectors
     ranks = (np.array([0.003, 0.05, 0.95, 0.997]) * some.size).astype(int)
     far_low, near_low, near_high, far_high = np.sort(some)[ranks]
-    ratio = min(-near_low, near_high) / 1.645
-    far = min(-far_low, far_high) / 2.748
+    side = max if heavier else min
+    ratio = side(-near_low, near_high) / 1.645
+    far = side(-far_low, far_high) / 2.748
     # the curve bends upward a little further out: lean to the safe side
     slope = 1.6 * (far - ratio) / (2.748 - 1.645)
-    return Tail(float(max(ratio, 1.0)), float(np.clip(slope, 0.0, max_slope)))
+    return Tail(float(max(ratio, 1.0)), float(np.clip(slope, 0.0, np.inf if heavier else max_slope)))
 
 
 def noise_skew(scores: NDArray[np.float32], mask: NDArray[np.bool_], *, block_px: int = 9) -> float:
