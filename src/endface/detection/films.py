@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from endface.annotation import Defect
 from endface.detection.structure import RIM, SURFACE, Residual
-from endface.imaging.acontrario import score_threshold, significance
+from endface.imaging.acontrario import n_spot_tests, score_threshold, significance
 from endface.imaging.loudness import CELL_PX, FINEST_CELLS, LoudRegion, loud_regions, octave
 from endface.imaging.noise import middle_pixels
 from endface.imaging.regions import halved
 
 _SIZES, _FACTORS = 3, (2, 4)
-# The best of all positions is looked for, not one of a grid of independent places: so many times more tests.
-_POSITIONS = 3.0
 # Sums over many pixels are significant at contrasts no inspector could see: what is less than 1.35 times as
 # loud, with ups and downs of less than 0.9 standard deviations of the noise, is not counted as a defect.
 _VISIBLE = 0.3
@@ -54,8 +52,8 @@ def detect_films(
         zones = middle_pixels(residual.zones, factor)
         zones[zones == RIM] = 0
         cells = np.count_nonzero(zones) / CELL_PX**2
-        radii = FINEST_CELLS * 2.0 ** np.arange(_SIZES)
-        n_tests = np.maximum(len(_FACTORS) * _SIZES * _POSITIONS * cells / (2 * np.pi * np.square(radii)), 1)
+        radii = [FINEST_CELLS * 2.0**size for size in range(_SIZES)]
+        n_tests = [n_spot_tests(cells, r * r, looks=len(_FACTORS) * _SIZES) for r in radii]
         found = loud_regions(
             band / residual.sigma(band, factor=factor),
             zones,
@@ -65,7 +63,7 @@ def detect_films(
         )
         for region in found:
             if region.excess >= _VISIBLE:
-                score = significance(region.score, n_tests=float(n_tests[0]))
+                score = significance(region.score, n_tests=n_tests[0])
                 drawn = _drawn(region, factor, canvas.shape)
                 # where both octaves show a film, the finer one tells better where it ends
                 if factor == _FACTORS[0] or not canvas[drawn].any():

@@ -12,7 +12,7 @@ from endface.annotation import Defect, Zones
 from endface.detection.joining import trim
 from endface.detection.spots import VISIBLE_SPOT
 from endface.detection.structure import Residual
-from endface.imaging.acontrario import score_threshold, significance
+from endface.imaging.acontrario import n_spot_tests, score_threshold, significance
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.rimchart import RimStrip, rim_breaks, rim_strip
 from endface.imaging.rimnoise import (
@@ -27,8 +27,6 @@ from endface.imaging.rimnoise import (
 
 # along the rim and across it
 _SCALES_PX = ((0.8, 0.8), (1.6, 1.2), (3.2, 1.6))
-# The best of all positions is looked for, not one of a grid of independent places: so many times more tests.
-_POSITIONS = 3.0
 _OUTWARDS_PX = 4.0
 # outlines of the smallest would follow noise
 _OUTLINE_PX = 1.2
@@ -116,11 +114,6 @@ def _inwards_px(cladding: Ellipse) -> float:
     return max(8.0, 0.05 * cladding.radius_px)
 
 
-def _n_tests(known: NDArray[np.bool_], scale_px: tuple[float, float]) -> float:
-    area = float(np.count_nonzero(known))
-    return max(_POSITIONS * len(_SCALES_PX) * area / (2 * np.pi * scale_px[0] * scale_px[1]), 1.0)
-
-
 def _sizes(
     breaks: NDArray[np.float32],
     known: NDArray[np.bool_],
@@ -141,7 +134,7 @@ def _sizes(
         # the moves repeat with every pixel's row that the rim crosses: smoothing leaves so much of them
         moves = np.float32(_MOVES_PX) * np.exp(-2 * (np.float32(np.pi * along) * strip.tilt) ** 2)
         score = -seen / np.hypot(sigma[:, None], np.abs(filters @ steepness)[:, None] * moves)
-        n_tests = _n_tests(known, (along, across))
+        n_tests = n_spot_tests(float(np.count_nonzero(known)), along * across, looks=len(_SCALES_PX))
         threshold = score_threshold(n_tests=n_tests, epsilon=epsilon)
         score, raw = level_scores(score * known, known, threshold=threshold, beside_px=int(along))
         smooth = blur_along(breaks, max(along, _OUTLINE_PX), max(across, _OUTLINE_PX))

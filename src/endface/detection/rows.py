@@ -44,13 +44,16 @@ def without_chance_rows(
     high = score_threshold(n_tests=len(lines), epsilon=_EPSILON)
     kept = []
     for polarity in (-1, 1):
+        alike = [found for found in lines if found[1] == polarity]
+        if not alike:
+            continue
         own = [spot for spot in spots if spot.polarity == polarity]
         owner = owners(own, shape, reach_px=_HALO_PX)
-        for found in lines:
-            if found[1] == polarity and (
-                _shows_between(found[0], owner, high) or _in_a_row(found[0], own, owner)
-            ):
-                kept.append(found)
+        kept += [
+            found
+            for found in alike
+            if _shows_between(found[0], owner, high) or _in_a_row(found[0], own, owner)
+        ]
     return kept
 
 

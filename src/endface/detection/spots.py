@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from endface.annotation import Defect, Zones
 from endface.detection.structure import Residual
-from endface.imaging.acontrario import score_threshold, significance
+from endface.imaging.acontrario import n_spot_tests, score_threshold, significance
 from endface.imaging.noise import LocalNoise
 from endface.imaging.regions import region_evidence
 
@@ -18,8 +18,6 @@ VISIBLE_SPOT = 1.8
 # Light catches on a rim: bright spots so near it, in cladding radii, are by so many decades likelier than
 # noise makes them.
 _GLINT, _GLINTS_WITHIN = 9.0, (0.1, 0.2)
-# The best of all positions is looked for, not one of a grid of independent places: so many times more tests.
-_POSITIONS = 3.0
 
 
 def detect_spots(
@@ -29,8 +27,8 @@ def detect_spots(
 
     Also tells how the noise varies from place to place.
     """
-    area = np.count_nonzero(residual.mask)
-    n_tests = np.maximum(2 * _POSITIONS * len(_SCALES_PX) * area / (2 * np.pi * np.square(_SCALES_PX)), 1)
+    area = float(np.count_nonzero(residual.mask))
+    n_tests = [n_spot_tests(area, size * size, looks=2 * len(_SCALES_PX)) for size in _SCALES_PX]
     evidence = region_evidence(
         residual.gray,
         lambda values, factor: residual.sigma(values, factor=factor),

@@ -23,6 +23,7 @@ from endface.imaging.noise import (
 from endface.imaging.photon_transfer import photon_transfer
 from endface.imaging.sensor_faults import remove_dead_pixels, remove_sensor_lines
 from endface.imaging.shadow import shared_light
+from endface.imaging.sliding import running_maximum
 
 _BORDER_DEPTH_PX = 16
 _MANY_SILENT = 0.35
@@ -245,7 +246,7 @@ def _ring_noise(
     known = cv2.remap(zones, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     middle, count = live_medians(np.abs(chart), np.asarray(known, np.uint8))
     rows = np.where(count > 0.05 * chart.shape[1], middle / 0.6745, least)
-    rows = np.asarray(cv2.dilate(rows[:, None], np.ones((3, 1), np.uint8))[:, 0], np.float32)
+    rows = running_maximum(rows, 3)
     floor = max(float(quantiles(rows[4 : int(grid.rim_row)], (0.5,))[0]), least)
     return np.maximum(rows, least).astype(np.float32), floor
 

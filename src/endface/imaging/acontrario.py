@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+# The best of all positions is looked for, not one of a grid of independent places: so many times more tests.
+_POSITIONS = 3.0
+
 
 def score_threshold(*, n_tests: float, epsilon: float) -> float:
     """Return the score, in standard deviations, that `n_tests` normal tests exceed `epsilon` times.
@@ -22,6 +25,26 @@ def score_threshold(*, n_tests: float, epsilon: float) -> float:
     5.2
     """
     return -NormalDist().inv_cdf(min(epsilon / n_tests, 0.5))
+
+
+def n_spot_tests(area_px: float, spot_px2: float, *, looks: int) -> float:
+    """Return how many tests are made by looking for spots everywhere, one at least.
+
+    Parameters
+    ----------
+    area_px : float
+        Number of pixels that are looked at.
+    spot_px2 : float
+        Size of the spots, the square of the standard deviation of a Gaussian.
+    looks : int
+        How often it is looked: sizes times polarities.
+
+    Examples
+    --------
+    >>> round(n_spot_tests(1e6, 1.6**2, looks=6))
+    1119058
+    """
+    return max(looks * _POSITIONS * area_px / (2 * math.pi * spot_px2), 1.0)
 
 
 def significance(score: float, *, n_tests: float) -> float:

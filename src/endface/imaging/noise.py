@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,6 +168,13 @@ class Tail:
     ratio: float
     slope: float
 
+    @classmethod
+    def through(cls, near: float, far: float, *, max_slope: float) -> Tail:
+        """Return the tail whose 95 % and 99.7 % quantiles are so many times those of a normal law."""
+        # the curve bends upward a little further out: lean to the safe side
+        slope = 1.6 * (far - near) / (2.748 - 1.645)
+        return cls(float(max(near, 1.0)), float(min(max(slope, 0.0), max_slope)))
+
     def raw_score(self, normal: float) -> float:
         """Return the score here of equal probability to `normal` standard deviations of a normal noise."""
         return normal * (self.ratio + self.slope * (normal - 1.645))
@@ -211,11 +219,8 @@ def fit_tail(scores: NDArray[np.float32], *, max_slope: float = 0.2, heavier: bo
     ranks = (np.array([0.003, 0.05, 0.95, 0.997]) * some.size).astype(int)
     far_low, near_low, near_high, far_high = np.sort(some)[ranks]
     side = max if heavier else min
-    ratio = side(-near_low, near_high) / 1.645
-    far = side(-far_low, far_high) / 2.748
-    # the curve bends upward a little further out: lean to the safe side
-    slope = 1.6 * (far - ratio) / (2.748 - 1.645)
-    return Tail(float(max(ratio, 1.0)), float(np.clip(slope, 0.0, np.inf if heavier else max_slope)))
+    near, far = side(-near_low, near_high) / 1.645, side(-far_low, far_high) / 2.748
+    return Tail.through(near, far, max_slope=math.inf if heavier else max_slope)
 
 
 def noise_skew(scores: NDArray[np.float32], mask: NDArray[np.bool_], *, block_px: int = 9) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from endface.imaging.ellipse import Ellipse
 from endface.imaging.rim import ray_radius_px
-from endface.imaging.rimnoise import bright_side_sigma, window_px
+from endface.imaging.rimnoise import blur_along, bright_side_sigma, window_px
 from endface.imaging.sliding import running_mean, running_median
 
 # of a window, the brighter part is whole: a rim chipped all along is dark over more than half its length
@@ -215,10 +215,7 @@ def rim_breaks(image: NDArray[np.float32], strip: RimStrip) -> NDArray[np.float3
 
 def _intact(breaks: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mark with 1 what is whole, with 0 what is dark or far too bright for its place, or lies beside that."""
-    local = breaks - _level(breaks)
-    closed = cv2.copyMakeBorder(local, 0, 0, 8, 8, cv2.BORDER_WRAP)
-    blurred = cv2.GaussianBlur(closed, (0, 0), _SOFT_PX[0], sigmaY=_SOFT_PX[1])
-    soft = np.asarray(blurred[:, 8:-8], np.float32)
+    soft = blur_along(breaks - _level(breaks), *_SOFT_PX)
     sigma = bright_side_sigma(soft)[:, None]
     broken = (soft < -_DARK * sigma) | (soft > _BRIGHT * sigma)
     return np.asarray(1 - cv2.dilate(broken.astype(np.float32), np.ones((1, 3), np.uint8)), np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endface.imaging.noise import Tail
+from endface.imaging.sliding import running_maximum
 
 # what is shorter than this share of the circumference, and than so many pixels, breaks the rim
 _WINDOW_SHARE = 1 / 18
@@ -116,9 +117,8 @@ def level_scores(
     middle, far = (
         float(ordered[int(share * ordered.size)]) / u for share, u in ((0.95, 1.645), (0.997, 2.748))
     )
-    ratio = max(middle, 1.0)
-    slope = float(np.clip(1.6 * (far - ratio) / (2.748 - 1.645), 0, 0.4))
-    return np.asarray(scores / excess, np.float32), Tail(ratio, slope).raw_score(threshold)
+    tail = Tail.through(max(middle, 1.0), far, max_slope=0.4)
+    return np.asarray(scores / excess, np.float32), tail.raw_score(threshold)
 
 
 def grown(columns: NDArray[np.bool_], reach_px: int) -> NDArray[np.bool_]:
@@ -172,9 +172,7 @@ def bright_side_sigma(
     for share, deviations in ((0.5, 0.6745), (0.8, 1.2816)):
         place = np.minimum((share * count).astype(int), rows.shape[1] - 1)
         level = np.maximum(level, ordered[np.arange(len(rows)), place] / np.float32(deviations))
-    return np.asarray(
-        cv2.dilate(np.where(count > 0, level, 0)[:, None], np.ones((3, 1), np.uint8))[:, 0], np.float32
-    )
+    return running_maximum(np.where(count > 0, level, 0), 3)
 
 
 def loudness(rows: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
